@@ -1,0 +1,1 @@
+//! The AMPDService resource: types, validation and constants.

@@ -1,0 +1,1 @@
+//! KV-cache transfer between workers: framed protocol, leases, TLS.

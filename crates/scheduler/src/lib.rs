@@ -1,0 +1,1 @@
+//! Binding, routing and prefill reordering, one policy a file.

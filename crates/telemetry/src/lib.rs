@@ -1,0 +1,1 @@
+//! Metric names in one table, tracing set-up, and trace context.

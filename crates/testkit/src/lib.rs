@@ -1,0 +1,1 @@
+//! Helpers for tests: tiny random models, a fault-injecting TCP relay, process fixtures.

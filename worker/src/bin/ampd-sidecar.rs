@@ -1,0 +1,3 @@
+//! Starts `ampd-sidecar`.
+
+fn main() {}

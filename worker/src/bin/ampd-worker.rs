@@ -1,0 +1,3 @@
+//! Starts `ampd-worker`.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The engine worker and the scheduler sidecar.

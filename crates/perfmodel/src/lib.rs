@@ -1,1 +1,18 @@
-//! The performance model: predicted prefill, decode and KV-transfer times, and their fitting.
+//! The performance model: how long a prefill, a decode step and a KV transfer take, in seconds.
+//!
+//! The forms are piecewise alpha-beta fits after AMPD (arXiv 2602.14516), with the context term that decode and
+//! incremental prefill need and the paper leaves out: see [`PerfModel`]. Everything here is pure: measured points come
+//! in, predictions go out.
+
+mod calibration;
+mod fit;
+mod model;
+mod nnls;
+mod points;
+mod profile;
+
+pub use calibration::Calibration;
+pub use fit::{FitError, fit};
+pub use model::{DecodeSegment, PerfModel, PrefillSegment, Transfer};
+pub use points::{DecodePoint, Points, PrefillPoint, TransferPoint};
+pub use profile::{FORMAT_VERSION, Profile, ProfileError, Residual, Residuals};

@@ -1,0 +1,204 @@
+//! The fitted model and its predictions.
+
+use serde::{Deserialize, Serialize};
+
+/// Prefill cost for increments of up to `max_increment` tokens:
+/// `k0 + k1 * i + k2 * i * (h + i / 2)` seconds for an increment of `i` tokens on a history of `h`.
+///
+/// `k1` is the cost of the matrix products per token, `k2` that of attention per pair of query and key; `i * (h + i/2)`
+/// counts those pairs under the causal mask.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrefillSegment {
+    /// Largest increment, tokens, that the segment serves; the last segment also serves all longer ones.
+    pub max_increment: u64,
+    /// Seconds of a prefill whatever its size.
+    pub k0: f64,
+    /// Seconds per token.
+    pub k1: f64,
+    /// Seconds per pair of query and key.
+    pub k2: f64,
+}
+
+/// Decode cost for batches of up to `max_batch` rows: `k0 + k1 * b + k2 * b * c` seconds a step for `b` rows with a mean
+/// context of `c` tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DecodeSegment {
+    /// Largest batch, rows, that the segment serves; the last segment also serves all larger ones.
+    pub max_batch: u64,
+    /// Seconds of a step whatever its size.
+    pub k0: f64,
+    /// Seconds per row.
+    pub k1: f64,
+    /// Seconds per row and token of context.
+    pub k2: f64,
+}
+
+/// KV transfer cost: `latency_s + tokens * bytes_per_token / bytes_per_s`.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Transfer {
+    /// Seconds of a transfer whatever its size.
+    pub latency_s: f64,
+    /// Bandwidth, bytes per second.
+    pub bytes_per_s: f64,
+    /// KV bytes of one token, all layers.
+    pub bytes_per_token: f64,
+}
+
+/// The performance model of one worker type: model, hardware and parallel degree.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PerfModel {
+    /// Prefill segments, by rising `max_increment`; never empty.
+    pub prefill: Vec<PrefillSegment>,
+    /// Decode segments, by rising `max_batch`; never empty.
+    pub decode: Vec<DecodeSegment>,
+    /// KV transfer.
+    pub transfer: Transfer,
+}
+
+/// Not a number, infinite and negative inputs count as zero: predictions feed decisions that must always be made.
+fn sane(value: f64) -> f64 {
+    if value.is_finite() && value > 0.0 { value } else { 0.0 }
+}
+
+impl PerfModel {
+    fn prefill_segment(&self, increment: f64) -> Option<&PrefillSegment> {
+        self.prefill.iter().find(|segment| increment <= segment.max_increment as f64).or(self.prefill.last())
+    }
+
+    fn decode_segment(&self, batch: f64) -> Option<&DecodeSegment> {
+        self.decode.iter().find(|segment| batch <= segment.max_batch as f64).or(self.decode.last())
+    }
+
+    /// Seconds to prefill `increment` tokens on `history` tokens of KV; zero for an empty increment.
+    #[must_use]
+    pub fn prefill_s(&self, history: f64, increment: f64) -> f64 {
+        self.prefill_batch_s(&[(history, increment)])
+    }
+
+    /// Seconds to prefill several `(history, increment)` parts as one batch: one constant, the per-token terms by the sum
+    /// of increments and the attention terms by the sum of their pairs.
+    #[must_use]
+    pub fn prefill_batch_s(&self, parts: &[(f64, f64)]) -> f64 {
+        let (mut tokens, mut pairs) = (0.0, 0.0);
+        for &(history, increment) in parts {
+            let (history, increment) = (sane(history), sane(increment));
+            tokens += increment;
+            pairs += increment * (history + increment / 2.0);
+        }
+        match self.prefill_segment(tokens) {
+            Some(segment) if tokens > 0.0 => segment.k0 + segment.k1 * tokens + segment.k2 * pairs,
+            _ => 0.0,
+        }
+    }
+
+    /// Seconds of one decode step of `batch` rows with a mean context of `mean_context` tokens; zero for an empty batch.
+    #[must_use]
+    pub fn decode_s(&self, batch: f64, mean_context: f64) -> f64 {
+        let (batch, context) = (sane(batch), sane(mean_context));
+        match self.decode_segment(batch) {
+            Some(segment) if batch > 0.0 => segment.k0 + segment.k1 * batch + segment.k2 * batch * context,
+            _ => 0.0,
+        }
+    }
+
+    /// Seconds of one step that runs `batch` decode rows and one prefill chunk together: the larger of both constants,
+    /// and the sum of what each adds to it.
+    #[must_use]
+    pub fn mixed_step_s(&self, batch: f64, mean_context: f64, history: f64, chunk: f64) -> f64 {
+        let (decode, prefill) = (self.decode_s(batch, mean_context), self.prefill_s(history, chunk));
+        if decode == 0.0 || prefill == 0.0 {
+            return decode + prefill;
+        }
+        let decode_constant = self.decode_segment(sane(batch)).map_or(0.0, |segment| segment.k0);
+        let prefill_constant = self.prefill_segment(sane(chunk)).map_or(0.0, |segment| segment.k0);
+        decode + prefill - decode_constant.min(prefill_constant)
+    }
+
+    /// Seconds to move the KV of `tokens` tokens; zero for none.
+    #[must_use]
+    pub fn transfer_s(&self, tokens: f64) -> f64 {
+        let tokens = sane(tokens);
+        if tokens == 0.0 {
+            return 0.0;
+        }
+        self.transfer.latency_s + tokens * self.transfer.bytes_per_token / self.transfer.bytes_per_s
+    }
+
+    /// The model with every prefill and decode coefficient scaled by the measured ratios of `calibration`.
+    #[must_use]
+    pub fn calibrated(&self, calibration: &crate::Calibration) -> Self {
+        let (prefill_ratio, decode_ratio) = (calibration.prefill_ratio(), calibration.decode_ratio());
+        let prefill = self.prefill.iter().map(|s| PrefillSegment {
+            k0: s.k0 * prefill_ratio,
+            k1: s.k1 * prefill_ratio,
+            k2: s.k2 * prefill_ratio,
+            ..*s
+        });
+        let decode = self.decode.iter().map(|s| DecodeSegment {
+            k0: s.k0 * decode_ratio,
+            k1: s.k1 * decode_ratio,
+            k2: s.k2 * decode_ratio,
+            ..*s
+        });
+        Self { prefill: prefill.collect(), decode: decode.collect(), transfer: self.transfer }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn model() -> PerfModel {
+        PerfModel {
+            prefill: vec![
+                PrefillSegment { max_increment: 64, k0: 0.01, k1: 1e-4, k2: 1e-7 },
+                PrefillSegment { max_increment: 512, k0: 0.012, k1: 9e-5, k2: 1e-7 },
+            ],
+            decode: vec![DecodeSegment { max_batch: 8, k0: 0.005, k1: 1e-3, k2: 1e-6 }],
+            transfer: Transfer { latency_s: 1e-3, bytes_per_s: 1e9, bytes_per_token: 1e4 },
+        }
+    }
+
+    #[test]
+    fn formulas_hold_term_by_term() {
+        let m = model();
+        let expected = 0.01 + 1e-4 * 10.0 + 1e-7 * 10.0 * 105.0;
+        assert!((m.prefill_s(100.0, 10.0) - expected).abs() < 1e-12);
+        assert!((m.decode_s(4.0, 100.0) - (0.005 + 4e-3 + 4e-4)).abs() < 1e-12);
+        assert!((m.transfer_s(100.0) - (1e-3 + 1e-3)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn sizes_beyond_the_last_segment_use_it() {
+        let m = model();
+        assert!(m.prefill_s(0.0, 5000.0) > m.prefill_s(0.0, 512.0));
+        assert!(m.decode_s(100.0, 10.0) > m.decode_s(8.0, 10.0));
+    }
+
+    #[test]
+    fn a_batch_pays_the_constant_once() {
+        let m = model();
+        let alone = m.prefill_s(0.0, 20.0) + m.prefill_s(50.0, 20.0);
+        assert!(m.prefill_batch_s(&[(0.0, 20.0), (50.0, 20.0)]) < alone);
+    }
+
+    #[test]
+    fn a_mixed_step_costs_less_than_both_apart() {
+        let m = model();
+        let mixed = m.mixed_step_s(4.0, 100.0, 0.0, 64.0);
+        assert!(mixed < m.decode_s(4.0, 100.0) + m.prefill_s(0.0, 64.0));
+        assert!(mixed > m.decode_s(4.0, 100.0).max(m.prefill_s(0.0, 64.0)));
+    }
+
+    #[test]
+    fn nonsense_counts_as_nothing() {
+        let m = model();
+        assert_eq!(m.prefill_s(f64::NAN, f64::NAN), 0.0);
+        assert_eq!(m.decode_s(-3.0, 10.0), 0.0);
+        assert_eq!(m.transfer_s(f64::INFINITY), 0.0);
+    }
+}

@@ -1,0 +1,101 @@
+//! A policy's configuration.
+
+use serde::{Deserialize, Serialize};
+
+use crate::routing::{AlwaysLocal, AlwaysRemote, Paper, RoutingPolicy};
+
+/// The policies.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum PolicyKind {
+    /// AMPD's rule.
+    #[default]
+    Paper,
+    /// Every prefill local.
+    AlwaysLocal,
+    /// Every prefill remote.
+    AlwaysRemote,
+}
+
+/// Routing parameters.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PolicyConfig {
+    /// Which policy.
+    pub policy: PolicyKind,
+    /// See [`Paper::alpha`].
+    pub alpha: f64,
+    /// See [`Paper::beta`].
+    pub beta: f64,
+    /// See [`Paper::min_remote_tokens`].
+    pub min_remote_tokens: u32,
+}
+
+impl Default for PolicyConfig {
+    fn default() -> Self {
+        let paper = Paper::default();
+        Self {
+            policy: PolicyKind::default(),
+            alpha: paper.alpha,
+            beta: paper.beta,
+            min_remote_tokens: paper.min_remote_tokens,
+        }
+    }
+}
+
+/// A parameter out of its range.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[error("routing.{field} is {value}, it must be a number from 0 to 10")]
+pub struct ConfigError {
+    /// The parameter.
+    pub field: &'static str,
+    /// Its value.
+    pub value: f64,
+}
+
+impl PolicyConfig {
+    /// Makes the policy.
+    ///
+    /// # Errors
+    /// When a parameter is out of its range.
+    pub fn build(&self) -> Result<Box<dyn RoutingPolicy>, ConfigError> {
+        for (field, value) in [("alpha", self.alpha), ("beta", self.beta)] {
+            if !(0.0..=10.0).contains(&value) {
+                return Err(ConfigError { field, value });
+            }
+        }
+        let Self { policy, alpha, beta, min_remote_tokens } = *self;
+        Ok(match policy {
+            PolicyKind::Paper => Box::new(Paper { alpha, beta, min_remote_tokens }),
+            PolicyKind::AlwaysLocal => Box::new(AlwaysLocal),
+            PolicyKind::AlwaysRemote => Box::new(AlwaysRemote),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_kind_builds_its_policy() {
+        for (policy, name) in [
+            (PolicyKind::Paper, "paper"),
+            (PolicyKind::AlwaysLocal, "always_local"),
+            (PolicyKind::AlwaysRemote, "always_remote"),
+        ] {
+            assert_eq!(PolicyConfig { policy, ..PolicyConfig::default() }.build().unwrap().name(), name);
+        }
+    }
+
+    #[test]
+    fn parameters_out_of_range_are_named() {
+        for (config, field) in [
+            (PolicyConfig { alpha: -0.1, ..PolicyConfig::default() }, "routing.alpha"),
+            (PolicyConfig { beta: f64::NAN, ..PolicyConfig::default() }, "routing.beta"),
+        ] {
+            let error = config.build().err().unwrap().to_string();
+            assert!(error.contains(field), "{error}");
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! Routing: whether a round's prefill runs on the session's own decode worker or on a prefill worker.
+
+mod always_local;
+mod always_remote;
+mod costs;
+mod input;
+mod paper;
+
+pub use always_local::AlwaysLocal;
+pub use always_remote::AlwaysRemote;
+pub use costs::Costs;
+pub use input::{DecodeLoad, PrefillLoad, RouteInput, Slo};
+pub use paper::Paper;
+
+/// Where a prefill runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// On the bound decode worker.
+    Local,
+    /// On the prefill worker of this index in [`RouteInput::prefills`].
+    Remote(usize),
+}
+
+/// Why a prefill runs where it runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Reason {
+    /// A prefill worker's windowed TTFT is well under the objective.
+    PrefillSlack,
+    /// The bound decode worker's windowed ITL is well under the objective.
+    DecodeSlack,
+    /// Local was predicted to finish first.
+    PredictedLocal,
+    /// Remote was predicted to finish first.
+    PredictedRemote,
+    /// The increment is too small to be worth a transfer.
+    IncrementSmall,
+    /// No prefill worker is ready.
+    NoPrefillWorker,
+    /// No prefill worker's load is known; the static rule decided.
+    StaleSignals,
+    /// The policy is to stay local.
+    PolicyAlwaysLocal,
+    /// The policy is to go remote.
+    PolicyAlwaysRemote,
+}
+
+impl Reason {
+    /// Every reason.
+    pub const ALL: [Self; 9] = [
+        Self::PrefillSlack,
+        Self::DecodeSlack,
+        Self::PredictedLocal,
+        Self::PredictedRemote,
+        Self::IncrementSmall,
+        Self::NoPrefillWorker,
+        Self::StaleSignals,
+        Self::PolicyAlwaysLocal,
+        Self::PolicyAlwaysRemote,
+    ];
+
+    /// The reason as a metric label and response header value.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::PrefillSlack => "prefill_slack",
+            Self::DecodeSlack => "decode_slack",
+            Self::PredictedLocal => "predicted_local",
+            Self::PredictedRemote => "predicted_remote",
+            Self::IncrementSmall => "increment_small",
+            Self::NoPrefillWorker => "no_prefill_worker",
+            Self::StaleSignals => "stale_signals",
+            Self::PolicyAlwaysLocal => "policy_always_local",
+            Self::PolicyAlwaysRemote => "policy_always_remote",
+        }
+    }
+}
+
+/// A decision with its reason and the predicted costs of both options.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Decision {
+    /// Where the prefill runs.
+    pub target: Target,
+    /// Why.
+    pub reason: Reason,
+    /// Predicted seconds until a local prefill has finished.
+    pub local_s: f64,
+    /// Predicted seconds until a remote prefill has finished, on the best prefill worker; `None` when none is ready.
+    pub remote_s: Option<f64>,
+    /// That prefill worker.
+    pub remote_index: Option<usize>,
+}
+
+impl Decision {
+    pub(crate) fn new(target: Target, reason: Reason, costs: &Costs) -> Self {
+        let (remote_index, remote_s) = costs.best_remote.unzip();
+        Self { target, reason, local_s: costs.local_s, remote_s, remote_index }
+    }
+}
+
+/// A routing policy. Decisions are total: any input, also one with nonsense in it, gets an answer that can be carried out.
+pub trait RoutingPolicy: Send + Sync {
+    /// The policy's name, as configuration spells it.
+    fn name(&self) -> &'static str;
+
+    /// Decides where the round's prefill runs.
+    fn decide(&self, input: &RouteInput<'_>) -> Decision;
+}

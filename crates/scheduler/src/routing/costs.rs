@@ -1,0 +1,43 @@
+//! Predicted finishing times of both options.
+
+use super::RouteInput;
+use crate::sane;
+
+/// Predicted seconds from now until the prefill has finished.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Costs {
+    /// On the bound decode worker.
+    pub local_s: f64,
+    /// On the ready prefill worker that finishes first, with its index.
+    pub best_remote: Option<(usize, f64)>,
+}
+
+impl Costs {
+    /// AMPD's two finishing times (arXiv 2602.14516): local = local prefill queue + `T_pre`; remote = that worker's queue +
+    /// `T_kv`(history there) + `T_pre` + `T_kv`(increment back). A worker that still caches part of the history pulls the
+    /// rest only, and pulls it while it waits in the queue.
+    #[must_use]
+    pub fn predict(input: &RouteInput<'_>) -> Self {
+        let prefill_s = input.model.prefill_s(f64::from(input.history), f64::from(input.increment));
+        let local_s = sane(input.decode.queued_prefill_s) + prefill_s;
+        let best_remote = input
+            .prefills
+            .iter()
+            .enumerate()
+            .filter(|(_, load)| load.ready)
+            .map(|(index, _)| (index, Self::remote_s(input, index)))
+            .min_by(|a, b| a.1.total_cmp(&b.1));
+        Self { local_s, best_remote }
+    }
+
+    /// Predicted seconds on prefill worker `index` of the input.
+    #[must_use]
+    pub fn remote_s(input: &RouteInput<'_>, index: usize) -> f64 {
+        let Some(load) = input.prefills.get(index) else { return f64::INFINITY };
+        let missing = input.history.saturating_sub(load.cached_history.unwrap_or(0));
+        let pull_s = input.model.transfer_s(f64::from(missing));
+        let prefill_s = input.model.prefill_s(f64::from(input.history), f64::from(input.increment));
+        let return_s = input.model.transfer_s(f64::from(input.increment));
+        sane(load.backlog_s).max(pull_s) + prefill_s + return_s
+    }
+}

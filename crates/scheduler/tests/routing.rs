@@ -1,0 +1,156 @@
+//! Each rule of each policy, and what no input may break.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use ampd_perfmodel::{DecodeSegment, PerfModel, PrefillSegment, Transfer};
+use ampd_scheduler::{
+    AlwaysLocal, AlwaysRemote, Decision, DecodeLoad, Paper, PrefillLoad, Reason, RouteInput, RoutingPolicy,
+    Slo, Target,
+};
+use proptest::prelude::*;
+
+fn model() -> PerfModel {
+    PerfModel {
+        prefill: vec![PrefillSegment { max_increment: u64::MAX, k0: 0.01, k1: 1e-3, k2: 0.0 }],
+        decode: vec![DecodeSegment { max_batch: u64::MAX, k0: 0.01, k1: 1e-3, k2: 0.0 }],
+        transfer: Transfer { latency_s: 1e-3, bytes_per_s: 1e9, bytes_per_token: 1e5 },
+    }
+}
+
+const READY: PrefillLoad = PrefillLoad {
+    windowed_ttft_s: Some(0.1),
+    backlog_s: 0.0,
+    cached_history: None,
+    fresh: true,
+    ready: true,
+};
+const LATE: PrefillLoad = PrefillLoad { windowed_ttft_s: Some(2.0), ..READY };
+
+fn decide(
+    policy: &dyn RoutingPolicy,
+    increment: u32,
+    decode: DecodeLoad,
+    prefills: &[PrefillLoad],
+) -> Decision {
+    let slo = Slo { ttft_s: 1.0, itl_s: 0.1 };
+    policy.decide(&RouteInput { history: 100, increment, slo, age_s: 0.0, decode, prefills, model: &model() })
+}
+
+const BUSY: DecodeLoad =
+    DecodeLoad { windowed_itl_s: Some(0.2), running: 4, mean_context: 100.0, queued_prefill_s: 0.5 };
+const CALM: DecodeLoad = DecodeLoad { windowed_itl_s: Some(0.01), ..BUSY };
+
+#[test]
+fn rule_a_goes_remote_while_prefill_workers_have_slack() {
+    let decision = decide(&Paper::default(), 100, CALM, &[LATE, READY]);
+    assert_eq!((decision.target, decision.reason), (Target::Remote(1), Reason::PrefillSlack));
+}
+
+#[test]
+fn rule_a_takes_the_worker_that_finishes_first_among_those_with_slack() {
+    let lowest_mean = PrefillLoad { windowed_ttft_s: Some(0.01), backlog_s: 3.0, ..READY };
+    let decision = decide(&Paper::default(), 100, CALM, &[lowest_mean, READY]);
+    assert_eq!(decision.target, Target::Remote(1));
+    let idle = PrefillLoad { windowed_ttft_s: None, ..READY };
+    let decision = decide(&Paper::default(), 100, CALM, &[LATE, idle]);
+    assert_eq!((decision.target, decision.reason), (Target::Remote(1), Reason::PrefillSlack));
+}
+
+#[test]
+fn rule_b_stays_local_while_the_decode_worker_has_slack() {
+    let decision = decide(&Paper::default(), 100, CALM, &[LATE]);
+    assert_eq!((decision.target, decision.reason), (Target::Local, Reason::DecodeSlack));
+}
+
+#[test]
+fn rule_c_takes_what_finishes_first() {
+    let decision = decide(&Paper::default(), 100, BUSY, &[LATE]);
+    assert_eq!((decision.target, decision.reason), (Target::Remote(0), Reason::PredictedRemote));
+    assert!(decision.remote_s.unwrap() < decision.local_s);
+    let swamped = PrefillLoad { backlog_s: 9.0, ..LATE };
+    let decision = decide(&Paper::default(), 100, BUSY, &[swamped]);
+    assert_eq!((decision.target, decision.reason), (Target::Local, Reason::PredictedLocal));
+    assert!(decision.local_s < decision.remote_s.unwrap());
+}
+
+#[test]
+fn small_increments_stay_local_unless_the_bound_is_lifted() {
+    let decision = decide(&Paper::default(), 31, CALM, &[READY]);
+    assert_eq!((decision.target, decision.reason), (Target::Local, Reason::IncrementSmall));
+    let literal = Paper { min_remote_tokens: 0, ..Paper::default() };
+    assert_eq!(decide(&literal, 31, CALM, &[READY]).reason, Reason::PrefillSlack);
+    assert_eq!(decide(&literal, 1, CALM, &[READY]).reason, Reason::IncrementSmall);
+}
+
+#[test]
+fn without_signals_the_static_rule_serves_on() {
+    let silent = PrefillLoad { fresh: false, ..READY };
+    let decision = decide(&Paper::default(), 100, CALM, &[silent]);
+    assert_eq!((decision.target, decision.reason), (Target::Remote(0), Reason::StaleSignals));
+}
+
+#[test]
+fn without_prefill_workers_everything_is_local() {
+    let gone = PrefillLoad { ready: false, ..READY };
+    for policy in [&Paper::default() as &dyn RoutingPolicy, &AlwaysRemote] {
+        for prefills in [&[][..], &[gone][..]] {
+            let decision = decide(policy, 100, BUSY, prefills);
+            assert_eq!((decision.target, decision.reason), (Target::Local, Reason::NoPrefillWorker));
+            assert_eq!(decision.remote_s, None);
+        }
+    }
+}
+
+#[test]
+fn the_fixed_policies_do_as_they_say() {
+    let decision = decide(&AlwaysLocal, 100, BUSY, &[READY]);
+    assert_eq!((decision.target, decision.reason), (Target::Local, Reason::PolicyAlwaysLocal));
+    let queued = PrefillLoad { backlog_s: 5.0, ..READY };
+    let decision = decide(&AlwaysRemote, 100, CALM, &[queued, READY]);
+    assert_eq!((decision.target, decision.reason), (Target::Remote(1), Reason::PolicyAlwaysRemote));
+    assert_eq!(decide(&AlwaysRemote, 1, CALM, &[READY]).target, Target::Local);
+}
+
+#[test]
+fn cached_history_makes_a_worker_cheaper() {
+    let warm = PrefillLoad { cached_history: Some(100), ..READY };
+    assert_eq!(decide(&AlwaysRemote, 100, CALM, &[READY, warm]).target, Target::Remote(1));
+}
+
+#[test]
+fn reasons_have_distinct_labels() {
+    let labels: std::collections::BTreeSet<_> = Reason::ALL.iter().map(|reason| reason.as_str()).collect();
+    assert_eq!(labels.len(), Reason::ALL.len());
+}
+
+fn loads() -> impl Strategy<Value = Vec<PrefillLoad>> {
+    let load = (any::<Option<f64>>(), any::<f64>(), any::<Option<u32>>(), any::<bool>(), any::<bool>());
+    let load = load.prop_map(|(windowed_ttft_s, backlog_s, cached_history, fresh, ready)| PrefillLoad {
+        windowed_ttft_s,
+        backlog_s,
+        cached_history,
+        fresh,
+        ready,
+    });
+    prop::collection::vec(load, 0..6)
+}
+
+proptest! {
+    #[test]
+    fn any_input_gets_a_decision_that_can_be_carried_out(
+        prefills in loads(), history: u32, increment: u32,
+        itl in any::<Option<f64>>(), running: u32, mean_context: f64, queued_prefill_s: f64,
+        ttft_s: f64, itl_s: f64, age_s: f64,
+    ) {
+        let (model, slo) = (model(), Slo { ttft_s, itl_s });
+        let decode = DecodeLoad { windowed_itl_s: itl, running, mean_context, queued_prefill_s };
+        let input = RouteInput { history, increment, slo, age_s, decode, prefills: &prefills, model: &model };
+        for policy in [&Paper::default() as &dyn RoutingPolicy, &AlwaysLocal, &AlwaysRemote] {
+            let decision = policy.decide(&input);
+            if let Target::Remote(index) = decision.target {
+                prop_assert!(prefills[index].ready);
+            }
+            prop_assert!(decision.local_s >= 0.0);
+        }
+    }
+}

@@ -1,6 +1,8 @@
 //! The KV books against a model that keeps the pool's content: whatever the order of rounds, cancellations, evictions
 //! and expiries, the ledger holds, and a prefix that is handed out holds the tokens that it is said to hold.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper's failure is the test's")]
+
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -10,7 +12,7 @@ use proptest::prelude::*;
 
 const BLOCKS: usize = 10;
 const SESSIONS: u8 = 4;
-const TTL: Duration = Duration::from_secs(60);
+const TTL: Duration = Duration::from_mins(1);
 
 #[derive(Debug, Clone)]
 enum Operation {

@@ -1,5 +1,7 @@
 //! The sampler: ranges, truncation, penalties, repeatability, and log-probabilities.
 
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper's failure is the test's")]
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampd_engine::sampling::{Distribution, NonFinite, Sampler, Sampling};
@@ -88,7 +90,9 @@ fn penalties_and_bias() {
     let greedy = Sampling::default();
     let choose = |sampling: Sampling, prompt: &[u32], output: &[u32], logits: &[f32]| {
         let mut sampler = Sampler::new(sampling, prompt);
-        output.iter().for_each(|&token| sampler.push(token));
+        for &token in output {
+            sampler.push(token);
+        }
         sampler.sample(logits, output.len()).unwrap()
     };
     let repetition = Sampling { repetition_penalty: 2.0, ..greedy.clone() };

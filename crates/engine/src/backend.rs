@@ -30,6 +30,26 @@ impl KvShape {
         2 * self.kv_heads * self.head_dim * KV_ELEMENT_BYTES
     }
 
+    /// Checks that `span` lies within the pool.
+    ///
+    /// # Errors
+    /// When layer, blocks or range lie outside.
+    pub fn check_span(&self, layer: usize, span: KvSpan<'_>) -> Result<(), BackendError> {
+        let covered = span.block_table.len() * BLOCK_TOKENS;
+        let bad = if layer >= self.layers {
+            format!("layer {layer} of {}", self.layers)
+        } else if span.start > span.end || span.end > covered {
+            format!("tokens {}..{} with blocks for {covered}", span.start, span.end)
+        } else {
+            let used = &span.block_table[span.start / BLOCK_TOKENS..span.end.div_ceil(BLOCK_TOKENS)];
+            match used.iter().find(|block| **block as usize >= self.blocks) {
+                Some(block) => format!("block {block} of {}", self.blocks),
+                None => return Ok(()),
+            }
+        };
+        Err(BackendError::InvalidBatch(bad))
+    }
+
     /// Bytes that one token takes in all layers.
     #[must_use]
     pub fn token_bytes(&self) -> usize {

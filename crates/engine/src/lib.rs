@@ -5,3 +5,4 @@ pub mod core;
 pub mod kv;
 pub mod model;
 pub mod sampling;
+pub mod tensor;

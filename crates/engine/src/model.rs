@@ -1,5 +1,51 @@
 //! Models: configuration, weights and the loaders for GGUF files and Hugging Face folders.
 
 pub mod config;
+mod digest;
+mod error;
+mod gguf;
+mod hf_config;
+mod huggingface;
+mod matrix;
+mod weights;
+
+use std::path::Path;
 
 pub use config::{Architecture, ModelConfig, Rope, RopeScaling};
+pub use error::ModelError;
+pub use matrix::{Matrix, MatrixData};
+pub use weights::{FeedForward, LayerWeights, Weights};
+
+/// A loaded model.
+#[derive(Debug)]
+pub struct Model {
+    /// Its shape.
+    pub config: ModelConfig,
+    /// Its weights, in the file's encoding, in host memory.
+    pub weights: Weights,
+    /// Digest of shape and weights: two workers exchange KV only if theirs are equal.
+    pub digest: [u8; 32],
+}
+
+/// Loads a `.gguf` file, or a folder in Hugging Face's layout (or one that holds a single `.gguf` file).
+///
+/// # Errors
+/// When files are missing, damaged, of an unsupported architecture, or contradict each other; the error names file and
+/// tensor or field.
+pub fn load(path: &Path) -> Result<Model, ModelError> {
+    let metadata =
+        std::fs::metadata(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
+    if !metadata.is_dir() {
+        return gguf::load(path);
+    }
+    if path.join("config.json").is_file() {
+        return huggingface::load(path);
+    }
+    let entries = std::fs::read_dir(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
+    let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    files.retain(|file| file.extension().is_some_and(|extension| extension == "gguf"));
+    match files.as_slice() {
+        [file] => gguf::load(file),
+        _ => Err(ModelError::NoModel { path: path.into(), gguf_files: files.len() }),
+    }
+}

@@ -1,0 +1,77 @@
+//! Why a model cannot be loaded.
+
+use std::path::PathBuf;
+
+/// A model that cannot be loaded.
+#[derive(Debug, thiserror::Error)]
+pub enum ModelError {
+    /// A file cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// A folder holds no model.
+    #[error("{} holds no config.json and {gguf_files} .gguf files: one of either is needed", path.display())]
+    NoModel {
+        /// The folder.
+        path: PathBuf,
+        /// `.gguf` files in it.
+        gguf_files: usize,
+    },
+    /// A file is damaged.
+    #[error("{} is damaged or not of its format", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the reader said.
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
+    /// A field is missing, of a wrong type or out of range.
+    #[error("{}: field {field} {what}", path.display())]
+    Field {
+        /// The file.
+        path: PathBuf,
+        /// The field.
+        field: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A tensor is missing, or its shape or type does not fit.
+    #[error("{}: tensor {tensor} {what}", path.display())]
+    Tensor {
+        /// The file or folder.
+        path: PathBuf,
+        /// The tensor.
+        tensor: String,
+        /// What is wrong with it.
+        what: String,
+    },
+    /// Something this engine does not support.
+    #[error("{}: {what} is not supported", path.display())]
+    Unsupported {
+        /// The file.
+        path: PathBuf,
+        /// What.
+        what: String,
+    },
+}
+
+impl ModelError {
+    pub(super) fn damaged(
+        path: &std::path::Path,
+        source: impl Into<Box<dyn std::error::Error + Send + Sync>>,
+    ) -> Self {
+        Self::Damaged { path: path.into(), source: source.into() }
+    }
+
+    pub(super) fn field(path: &std::path::Path, field: &str, what: impl Into<String>) -> Self {
+        Self::Field { path: path.into(), field: field.into(), what: what.into() }
+    }
+
+    pub(super) fn tensor(path: &std::path::Path, tensor: &str, what: impl Into<String>) -> Self {
+        Self::Tensor { path: path.into(), tensor: tensor.into(), what: what.into() }
+    }
+}

@@ -217,6 +217,44 @@ fn prompt_logprobs_are_complete_however_the_prompt_is_cut() {
 }
 
 #[test]
+fn prompt_logprobs_survive_preemption() {
+    let mut engine =
+        Engine::new(content(5), EngineOptions { token_budget: 8, prefill_chunk: 7, ..small_steps() });
+    let growing = open_and_run(&mut engine, request("a", text(1, 20), 100));
+    let asked = RoundRequest { prompt_logprobs: Some(2), ..request("b", text(2, 120), 5) };
+    let scored = open_and_run(&mut engine, asked.clone());
+    let mut outcomes = Outcomes::default();
+    drain(&mut engine, &mut outcomes);
+    assert!(outcomes.preempted > 0 && outcomes.get(growing).tokens.len() == 100);
+    assert!(outcomes.get(scored) == alone(content, asked), "log-probabilities are neither lost nor doubled");
+}
+
+#[test]
+fn queued_rounds_do_not_block_each_other_with_their_history() {
+    let mut engine = Engine::new(content(8), small_steps());
+    for (name, seed) in [("a", 1), ("b", 2)] {
+        run(&mut engine, request(name, text(seed, 125), 3));
+    }
+    assert_eq!(engine.ledger().cached, 8);
+    let mut next = |name: &str, seed: u32| {
+        let tokens = [text(seed, 125), text(seed + 10, 30)].concat();
+        let opened = engine.open(request(name, tokens.clone(), 3), Instant::now()).unwrap();
+        assert_eq!(opened.history, 125);
+        (opened.id, request(name, tokens, 3))
+    };
+    let rounds = [next("a", 1), next("b", 2)];
+    assert_eq!(engine.ledger().available(), 0);
+    for (id, _) in &rounds {
+        engine.run_local(*id, Instant::now()).unwrap();
+    }
+    let mut outcomes = Outcomes::default();
+    drain(&mut engine, &mut outcomes);
+    for (id, request) in rounds {
+        assert_eq!(outcomes.get(id).output(), alone(content, request).output());
+    }
+}
+
+#[test]
 fn output_ends_where_it_should() {
     let prompt = text(8, 40);
     let free = alone(content, request("a", prompt.clone(), 300));

@@ -42,7 +42,7 @@ pub fn tiny_config() -> ModelConfig {
         vocab: VOCAB as usize,
         max_context: 512,
         rms_eps: 1e-5,
-        rope: Rope { theta: 10_000.0, scaling: RopeScaling::None, interleaved: false },
+        rope: Rope { theta: 10_000.0, scaling: RopeScaling::None, interleaved: false, factors: None },
         bos: Some(1),
         eos: vec![EOS],
     }

@@ -82,3 +82,15 @@ pub fn remote_prefill(
     decode.commit_remote(round, now).unwrap();
     pieces
 }
+
+/// Checks that the pieces of a round cover `range` in every layer, in order and once.
+pub fn assert_covers_once(pieces: &[Piece], round: RoundId, layers: usize, range: Range<usize>) {
+    for layer in 0..layers {
+        let mut at = range.start;
+        for piece in pieces.iter().filter(|piece| piece.round == round && piece.layer == layer) {
+            assert_eq!(piece.tokens.start, at);
+            at = piece.tokens.end;
+        }
+        assert_eq!(at, range.end);
+    }
+}

@@ -92,7 +92,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 
 /// An engine that holds the KV of a sequence, to read any range from.
 struct Source {
-    engine: Engine,
+    engine: Box<Engine>,
     id: RoundId,
 }
 
@@ -105,7 +105,7 @@ impl Source {
         let id = engine.open(request("source", tokens.to_vec(), 9), Instant::now()).unwrap().id;
         engine.run_local(id, Instant::now()).unwrap();
         engine.step(Instant::now(), &mut NoHook).unwrap();
-        Self { engine, id }
+        Self { engine: Box::new(engine), id }
     }
 
     fn read(&self, layer: usize, tokens: Range<usize>) -> Vec<u8> {
@@ -115,7 +115,7 @@ impl Source {
 
 enum Live {
     Serve {
-        request: RoundRequest,
+        request: Box<RoundRequest>,
         lease: Option<(Range<usize>, Source)>,
     },
     /// `started` is the first token that the hook shall see.
@@ -160,7 +160,7 @@ impl World {
                 match self.engine.open(request.clone(), now) {
                     Ok(opened) => {
                         assert_eq!(opened.history + opened.increment, request.tokens.len());
-                        self.live.push((opened.id, Live::Serve { request, lease: None }));
+                        self.live.push((opened.id, Live::Serve { request: Box::new(request), lease: None }));
                     }
                     Err(EngineError::SessionBusy { .. } | EngineError::KvExhausted { .. }) => {}
                     Err(error) => panic!("{error}"),
@@ -257,7 +257,7 @@ impl World {
             let outcome = outcomes.get(id);
             assert_eq!(outcome.error, None, "every round here fits the pool alone");
             let request = match live {
-                Live::Serve { request, .. } => request,
+                Live::Serve { request, .. } => *request,
                 Live::Prefill { source, started, length, .. } => {
                     assert_covers_once(&self.shown.pieces, id, 2, started..length);
                     for piece in self.shown.pieces.iter().filter(|piece| piece.round == id) {

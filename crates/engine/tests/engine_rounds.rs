@@ -29,6 +29,13 @@ fn batched_is_alone_and_chunked_is_whole() {
             .map(|n| request(&format!("s{n}"), text(n, 5 + 17 * n as usize), 12 + n as usize))
             .collect();
         let expected: Vec<_> = requests.iter().map(|request| alone(make, request.clone())).collect();
+        let different: std::collections::BTreeSet<&[u32]> =
+            expected.iter().map(|outcome| &outcome.tokens[..12]).collect();
+        assert_eq!(
+            different.len(),
+            7,
+            "{name}: outputs must depend on their prompts for this test to mean anything"
+        );
         let options = [
             EngineOptions::default(),
             small_steps(),

@@ -5,6 +5,7 @@
 
 pub mod content;
 pub mod faulty;
+pub mod model;
 pub mod transfer;
 
 use std::collections::BTreeMap;
@@ -16,6 +17,8 @@ use ampd_engine::core::{
     Sampling, StepReport, TokenLogprob,
 };
 use ampd_engine::model::{Architecture, ModelConfig, Rope, RopeScaling};
+use ampd_engine::tensor::TensorBackend;
+use candle_core::Device;
 use content::ContentBackend;
 
 pub const SALT: [u8; 32] = [1; 32];
@@ -27,18 +30,18 @@ pub type MakeBackend = fn(usize) -> Box<dyn Backend>;
 
 /// The backends that every test runs on.
 pub fn backends() -> Vec<(&'static str, MakeBackend)> {
-    vec![("content", content)]
+    vec![("content", content), ("tensor", tensor)]
 }
 
 pub fn tiny_config() -> ModelConfig {
     ModelConfig {
         architecture: Architecture::Llama,
         layers: 2,
-        hidden: 32,
-        intermediate: 64,
+        hidden: 64,
+        intermediate: 128,
         heads: 4,
         kv_heads: 2,
-        head_dim: 8,
+        head_dim: 16,
         vocab: VOCAB as usize,
         max_context: 512,
         rms_eps: 1e-5,
@@ -50,6 +53,10 @@ pub fn tiny_config() -> ModelConfig {
 
 pub fn content(blocks: usize) -> Box<dyn Backend> {
     Box::new(ContentBackend::new(&tiny_config(), blocks))
+}
+
+pub fn tensor(blocks: usize) -> Box<dyn Backend> {
+    Box::new(TensorBackend::new(&model::random(&tiny_config()), Device::Cpu, blocks).unwrap())
 }
 
 /// Small steps, so that a short prompt takes several.
@@ -84,12 +91,14 @@ pub fn request(session: &str, tokens: Vec<u32>, max_tokens: usize) -> RoundReque
     }
 }
 
+/// Log-probabilities at one place as bits, so that equality is exact: the token's own, then the most likely ones.
+pub type Logprobs = Vec<(u32, u32)>;
+
 /// What became of a round.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Outcome {
     pub tokens: Vec<u32>,
-    /// Bits of the log-probabilities, so that equality is exact.
-    pub logprobs: Vec<Vec<(u32, u32)>>,
+    pub logprobs: Vec<Logprobs>,
     pub prompt_logprobs: Option<Vec<TokenLogprob>>,
     pub finish: Option<FinishReason>,
     pub history: usize,
@@ -99,7 +108,7 @@ pub struct Outcome {
 
 impl Outcome {
     /// Output and log-probabilities: what must not depend on how the round was run.
-    pub fn output(&self) -> (&[u32], &[Vec<(u32, u32)>], Option<FinishReason>) {
+    pub fn output(&self) -> (&[u32], &[Logprobs], Option<FinishReason>) {
         (&self.tokens, &self.logprobs, self.finish)
     }
 

@@ -59,7 +59,7 @@ enum Operation {
         round: usize,
         from: usize,
     },
-    Step,
+    Steps(usize),
     Pass {
         seconds: u64,
     },
@@ -70,7 +70,9 @@ enum Operation {
 
 fn operation() -> impl Strategy<Value = Operation> {
     let which = 0_usize..8;
-    let (session, keep, new) = (0_u8..4, 0_usize..160, 1_usize..70);
+    // Mostly a conversation goes on where it ended.
+    let keep = prop_oneof![3 => Just(usize::MAX), 2 => 0_usize..160];
+    let (session, new) = (0_u8..4, 1_usize..70);
     let part = (which.clone(), 0_usize..2, 0_usize..150, 0_usize..80);
     prop_oneof![
         4 => (session.clone(), session.clone(), keep.clone(), new.clone(), 0_usize..90, prop::bool::weighted(0.1))
@@ -84,8 +86,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         2 => (session.clone(), keep, new).prop_map(|(like, keep, new)| Operation::OpenPrefill { like, keep, new }),
         2 => part.prop_map(|(round, layer, from, length)| Operation::Import { round, layer, from, length }),
         3 => (which, 0_usize..150).prop_map(|(round, from)| Operation::Start { round, from }),
-        24 => Just(Operation::Step),
-        1 => (1_u64..400).prop_map(|seconds| Operation::Pass { seconds }),
+        9 => (1_usize..40).prop_map(Operation::Steps),
+        1 => prop_oneof![1_u64..30, 300_u64..400].prop_map(|seconds| Operation::Pass { seconds }),
         1 => session.prop_map(|session| Operation::Drop { session }),
     ]
 }
@@ -151,10 +153,9 @@ impl World {
         let now = self.now;
         match *operation {
             Operation::Open { session, like, keep, new, output, scored } => {
+                // Alone, every round fits the pool.
+                let keep = keep.min(BLOCKS * BLOCK_TOKENS - new - output);
                 let tokens = self.tokens(like, keep, new);
-                if tokens.len() + output > BLOCKS * BLOCK_TOKENS {
-                    return;
-                }
                 let mut request = request(&session.to_string(), tokens, output);
                 request.prompt_logprobs = scored.then_some(1);
                 match self.engine.open(request.clone(), now) {
@@ -219,7 +220,12 @@ impl World {
                 *started = from;
                 Ok(())
             }),
-            Operation::Step => self.step(),
+            Operation::Steps(count) => {
+                for _ in 0..count {
+                    self.step();
+                    check(&self.engine);
+                }
+            }
             Operation::Pass { seconds } => {
                 self.now += Duration::from_secs(seconds);
                 self.engine.expire(self.now);
@@ -235,7 +241,8 @@ impl World {
         round: usize,
         call: impl FnOnce(&mut Engine, RoundId, &mut Live) -> Result<(), EngineError>,
     ) {
-        let Some((id, live)) = self.live.get_mut(round) else { return };
+        let count = self.live.len().max(1);
+        let Some((id, live)) = self.live.get_mut(round % count) else { return };
         match call(&mut self.engine, *id, live) {
             Ok(())
             | Err(
@@ -289,7 +296,7 @@ impl World {
         let mut idle = 0;
         while self.engine.has_work() {
             let before = (self.outcomes.rounds.clone(), self.engine.load());
-            self.apply(&Operation::Step);
+            self.apply(&Operation::Steps(1));
             let moved = before != (self.outcomes.rounds.clone(), self.engine.load());
             idle = if moved { 0 } else { idle + 1 };
             assert!(idle < 3, "stuck: {:?}", self.engine.load());
@@ -301,7 +308,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn any_history_keeps_the_books_and_the_text(operations in prop::collection::vec(operation(), 1..150)) {
+    fn any_history_keeps_the_books_and_the_text(operations in prop::collection::vec(operation(), 1..200)) {
         let engine = Engine::new(content(BLOCKS), small_steps());
         let mut world = World {
             engine,

@@ -251,6 +251,9 @@ fn hook_sees_each_token_once_even_when_the_prefill_is_preempted() {
     assert_covers_once(&hook.pieces, task.id, 2, 0..120);
     assert_eq!(outcomes.get(growing).output(), alone(content, request("a", text(1, 20), 100)).output());
 
+    let again = engine.open_prefill(tokens.clone(), SALT, now).unwrap();
+    assert_eq!(again.cached, 96, "what was computed twice is in the cache all the same");
+
     // And what it saw is right.
     let mut whole = Engine::new(content(16), EngineOptions::default());
     let id = whole.open(request("a", [tokens, vec![5]].concat(), 9), now).unwrap().id;

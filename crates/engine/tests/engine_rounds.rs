@@ -360,6 +360,7 @@ fn bad_requests_are_refused_by_name_and_change_nothing() {
     let mut engine = Engine::new(content(64), small_steps());
     let good = request("a", text(1, 40), 3);
     let cases: Vec<(&str, RoundRequest)> = vec![
+        ("session", RoundRequest { session: "s".repeat(513), ..good.clone() }),
         ("tokens", RoundRequest { tokens: Vec::new(), ..good.clone() }),
         ("vocabulary", RoundRequest { tokens: vec![5, VOCAB], ..good.clone() }),
         ("context", RoundRequest { tokens: text(1, 500), max_tokens: 13, ..good.clone() }),

@@ -11,6 +11,9 @@ use crate::sampling::Sampler;
 /// Most of the likely tokens beside each log-probability.
 const MAX_TOP_LOGPROBS: u32 = 64;
 
+/// Longest name of a session, bytes.
+const MAX_SESSION_NAME: usize = 512;
+
 /// Most stop tokens of a request.
 const MAX_STOP_TOKENS: usize = 256;
 
@@ -18,10 +21,10 @@ impl Engine {
     /// Binds a session, or raises its epoch.
     ///
     /// # Errors
-    /// `StaleEpoch` when the session is bound with a newer epoch; `TooManySessions`.
+    /// `StaleEpoch` when the session is bound with a newer epoch; `TooManySessions`; `InvalidParameter` for the name.
     pub fn bind(&mut self, session: &str, epoch: u64, now: Instant) -> Result<(), EngineError> {
         self.kv.advance(now);
-        self.check_epoch(session, epoch)?;
+        self.check_session(session, epoch)?;
         self.bind_session(session, epoch)
     }
 
@@ -33,7 +36,7 @@ impl Engine {
     pub fn open(&mut self, request: RoundRequest, now: Instant) -> Result<Opened, EngineError> {
         self.kv.advance(now);
         self.check_request(&request)?;
-        self.check_epoch(&request.session, request.epoch)?;
+        self.check_session(&request.session, request.epoch)?;
         if self.kv.sessions().is_busy(&request.session) {
             return Err(EngineError::SessionBusy { session: request.session });
         }
@@ -200,7 +203,11 @@ impl Engine {
         Ok(())
     }
 
-    fn check_epoch(&self, session: &str, epoch: u64) -> Result<(), EngineError> {
+    fn check_session(&self, session: &str, epoch: u64) -> Result<(), EngineError> {
+        if session.len() > MAX_SESSION_NAME {
+            let reason = format!("must be at most {MAX_SESSION_NAME} bytes, is {}", session.len());
+            return Err(EngineError::InvalidParameter { field: "session", reason });
+        }
         match self.kv.sessions().epoch(session) {
             Some(current) if epoch < current => Err(EngineError::StaleEpoch { current }),
             _ => Ok(()),

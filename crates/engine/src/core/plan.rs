@@ -132,7 +132,8 @@ impl Engine {
             if needed > total {
                 return Room::Failed(RoundError::KvExhausted { needed, total });
             }
-            if round.blocks.is_empty() {
+            let held = !round.blocks.is_empty();
+            if !held {
                 round.blocks = self.kv.find_prefix(&round.salt, &round.tokens, round.reusable());
                 round.computed = round.blocks.len() * crate::backend::BLOCK_TOKENS;
                 self.kv.retain(&round.blocks, Holder::Active);
@@ -146,6 +147,10 @@ impl Engine {
                     // With nothing running, only other queued rounds can stand in the way for longer.
                     if self.running.is_empty() && self.preempt_younger(id, None, report) {
                         continue;
+                    }
+                    if !held {
+                        // What was found now is left to others until the rest can be had too.
+                        self.take_blocks(id);
                     }
                     return self.wait_or_fail(id, needed);
                 }
@@ -180,18 +185,25 @@ impl Engine {
         let queued = self.waiting.values().rev().copied().find(|other| holds(other));
         let younger = |age| self.running.range(age + 1..).next_back().map(|(_, &other)| other);
         let Some(victim) = queued.or_else(|| age.and_then(younger)) else { return false };
-        let Some(round) = self.rounds.get_mut(&victim) else { return false };
-        let blocks = std::mem::take(&mut round.blocks);
-        round.computed = 0;
-        round.sealed = 0;
-        if let State::Running { age } = round.state {
+        self.take_blocks(victim);
+        if let Some(round) = self.rounds.get_mut(&victim)
+            && let State::Running { age } = round.state
+        {
             round.state = State::Waiting { age };
             self.running.remove(&age);
             self.waiting.insert(age, victim);
         }
-        self.kv.release(&blocks, Holder::Active);
         report.preempted += 1;
         true
+    }
+
+    /// Takes all blocks from a round, which then has to start over.
+    fn take_blocks(&mut self, id: RoundId) {
+        if let Some(round) = self.rounds.get_mut(&id) {
+            round.computed = 0;
+            round.sealed = 0;
+            self.kv.release(&std::mem::take(&mut round.blocks), Holder::Active);
+        }
     }
 
     /// Ends a round with an error.

@@ -1,10 +1,10 @@
 //! Models: configuration, weights and the loaders for GGUF files and Hugging Face folders.
 
+mod bytes;
 pub mod config;
 mod digest;
 mod error;
 mod gguf;
-mod hf_config;
 mod huggingface;
 mod matrix;
 mod weights;

@@ -11,12 +11,14 @@ impl Digest {
         Self(blake3::Hasher::new())
     }
 
-    /// Takes in one tensor; the loaders read tensors in one fixed order.
-    pub(super) fn tensor(&mut self, name: &str, data: &[u8]) {
-        self.0.update(&(name.len() as u64).to_le_bytes());
-        self.0.update(name.as_bytes());
-        self.0.update(&(data.len() as u64).to_le_bytes());
-        self.0.update(data);
+    /// Takes in one tensor. The loaders read tensors in one fixed order, so that the digest does not depend on how a
+    /// model is cut into files.
+    pub(super) fn tensor(&mut self, name: &str, encoding: impl std::fmt::Debug, data: &[u8]) {
+        let encoding = format!("{encoding:?}");
+        for part in [name.as_bytes(), encoding.as_bytes(), data] {
+            self.0.update(&(part.len() as u64).to_le_bytes());
+            self.0.update(part);
+        }
     }
 
     pub(super) fn finish(mut self, config: &ModelConfig) -> [u8; 32] {

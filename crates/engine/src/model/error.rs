@@ -50,7 +50,7 @@ pub enum ModelError {
         what: String,
     },
     /// Something this engine does not support.
-    #[error("{}: {what} is not supported", path.display())]
+    #[error("{}: {what} is not supported yet", path.display())]
     Unsupported {
         /// The file.
         path: PathBuf,

@@ -1,109 +1,62 @@
 //! Hugging Face folders: `config.json` and one or several safetensors files.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Component, Path, PathBuf};
+mod config;
+mod json;
+mod shard;
+mod shards;
 
-use candle_core::{DType, Device, Tensor};
-use safetensors::{Dtype, SafeTensors};
-use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use candle_core::{DType, Tensor};
 
 use super::digest::Digest;
 use super::weights::{Part, Source};
-use super::{Matrix, MatrixData, Model, ModelError, Weights, hf_config};
+use super::{Matrix, MatrixData, Model, ModelError, Weights};
+use shard::Shard;
 
 /// Loads a folder.
 pub(super) fn load(folder: &Path) -> Result<Model, ModelError> {
-    let (config, tied) = hf_config::read(folder)?;
-    let mut source = Folder { root: folder.into(), tensors: HashMap::new(), digest: Digest::new() };
-    for shard in shards(folder)? {
-        source.read_shard(&shard)?;
+    let (config, tied) = config::read(folder)?;
+    let mut source =
+        Folder { root: folder.into(), shards: Vec::new(), tensors: BTreeMap::new(), digest: Digest::new() };
+    for (path, promised) in shards::find(folder)? {
+        source.add(Shard::open(&path)?, &promised)?;
     }
-    let tied = tied || !source.has("lm_head.weight");
     let weights = Weights::read(&mut source, &config, tied)?;
     let digest = source.digest.finish(&config);
     Ok(Model { config, weights, digest })
 }
 
-#[derive(Deserialize)]
-struct Index {
-    weight_map: BTreeMap<String, String>,
-}
-
-/// The safetensors files of a folder. An index may only point to files inside the folder.
-fn shards(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
-    let index_path = folder.join("model.safetensors.index.json");
-    if !index_path.is_file() {
-        return Ok(vec![folder.join("model.safetensors")]);
-    }
-    let text = std::fs::read_to_string(&index_path)
-        .map_err(|source| ModelError::Read { path: index_path.clone(), source })?;
-    let index: Index =
-        serde_json::from_str(&text).map_err(|source| ModelError::damaged(&index_path, source))?;
-    let mut names: Vec<String> = index.weight_map.into_values().collect();
-    names.sort();
-    names.dedup();
-    for name in &names {
-        let inside = Path::new(name).components().all(|part| matches!(part, Component::Normal(_)));
-        if !inside || name.is_empty() {
-            return Err(ModelError::field(
-                &index_path,
-                "weight_map",
-                format!("points outside the folder: {name:?}"),
-            ));
-        }
-        if !folder.join(name).is_file() {
-            return Err(ModelError::field(
-                &index_path,
-                "weight_map",
-                format!("names {name:?}, which is missing"),
-            ));
-        }
-    }
-    Ok(names.into_iter().map(|name| folder.join(name)).collect())
-}
-
 struct Folder {
     root: PathBuf,
-    tensors: HashMap<String, Tensor>,
+    shards: Vec<Shard>,
+    /// Tensors not read yet, and the shard of each.
+    tensors: BTreeMap<String, usize>,
     digest: Digest,
 }
 
 impl Folder {
-    /// Reads one file; peak memory is the model and this file's bytes.
-    fn read_shard(&mut self, path: &Path) -> Result<(), ModelError> {
-        let bytes = std::fs::read(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
-        let shard = SafeTensors::deserialize(&bytes).map_err(|source| ModelError::damaged(path, source))?;
-        let mut tensors = shard.tensors();
-        tensors.sort_by(|a, b| a.0.cmp(&b.0));
-        for (name, view) in tensors {
-            let dtype = match view.dtype() {
-                Dtype::BF16 => DType::BF16,
-                Dtype::F16 => DType::F16,
-                Dtype::F32 => DType::F32,
-                other => {
-                    return Err(ModelError::tensor(
-                        path,
-                        &name,
-                        format!("has type {other:?}, not bf16, f16 or f32"),
-                    ));
-                }
-            };
-            let tensor = Tensor::from_raw_buffer(view.data(), dtype, view.shape(), &Device::Cpu)
-                .map_err(|source| ModelError::damaged(path, source))?;
-            self.digest.tensor(&name, view.data());
-            self.tensors.insert(name, tensor);
+    /// Adds a file and checks that it holds what the index promised.
+    fn add(&mut self, shard: Shard, promised: &[String]) -> Result<(), ModelError> {
+        if let Some(name) = promised.iter().find(|name| !shard.holds(name)) {
+            let what = "is missing, though the index places it here";
+            return Err(ModelError::tensor(shard.path(), name, what));
         }
+        for name in shard.names() {
+            if let Some(other) = self.tensors.insert(name.clone(), self.shards.len()) {
+                let what = format!("is also in {}", self.shards[other].path().display());
+                return Err(ModelError::tensor(shard.path(), &name, what));
+            }
+        }
+        self.shards.push(shard);
         Ok(())
     }
 
     fn take(&mut self, name: &str, shape: &[usize]) -> Result<Tensor, ModelError> {
-        let tensor =
-            self.tensors.remove(name).ok_or_else(|| ModelError::tensor(&self.root, name, "is missing"))?;
-        if tensor.dims() != shape {
-            let what = format!("has shape {:?}, expected {shape:?}", tensor.dims());
-            return Err(ModelError::tensor(&self.root, name, what));
-        }
-        Ok(tensor)
+        let shard = self.tensors.remove(name);
+        let shard = shard.ok_or_else(|| ModelError::tensor(&self.root, name, "is missing"))?;
+        self.shards[shard].read(name, shape, &mut self.digest)
     }
 }
 
@@ -139,8 +92,10 @@ impl Source for Folder {
         .to_owned()
     }
 
-    fn has(&self, name: &str) -> bool {
-        self.tensors.contains_key(name)
+    fn unread(&self) -> Option<&str> {
+        // Old exports keep the rotary frequencies, which follow from the configuration.
+        let unknown = |name: &&String| name.starts_with("model.layers.") && !name.ends_with(".inv_freq");
+        self.tensors.keys().find(unknown).map(String::as_str)
     }
 
     fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, ModelError> {

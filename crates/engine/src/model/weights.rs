@@ -68,8 +68,8 @@ pub(super) trait Source {
     fn layer_name(&self, layer: usize, part: Part) -> String;
     /// The file's name of a part outside the layers.
     fn name(&self, part: Part) -> String;
-    /// Whether a tensor is there.
-    fn has(&self, name: &str) -> bool;
+    /// A tensor of some layer that nobody has read.
+    fn unread(&self) -> Option<&str>;
     /// Reads a matrix of the given shape.
     fn matrix(&mut self, name: &str, rows: usize, columns: usize) -> Result<Matrix, ModelError>;
     /// Reads a vector of the given length as f32.
@@ -113,6 +113,10 @@ impl Weights {
         let norm = source.vector(&name, config.hidden)?;
         let name = source.name(Part::Output);
         let output = if tied { None } else { Some(source.matrix(&name, config.vocab, config.hidden)?) };
+        // A part that this decoder does not know would silently change what the model says.
+        if let Some(name) = source.unread() {
+            return Err(ModelError::tensor(source.path(), name, "is not known in this architecture"));
+        }
         Ok(Self { embedding, layers, norm, output })
     }
 }
@@ -120,10 +124,6 @@ impl Weights {
 fn read_layer(source: &mut impl Source, c: &ModelConfig, layer: usize) -> Result<LayerWeights, ModelError> {
     let (q_rows, kv_rows) = (c.heads * c.head_dim, c.kv_heads * c.head_dim);
     let (bias, qk_norm) = (c.architecture == Architecture::Qwen2, c.architecture == Architecture::Qwen3);
-    let unexpected = source.layer_name(layer, Part::QBias);
-    if !bias && source.has(&unexpected) {
-        return Err(ModelError::tensor(source.path(), &unexpected, "is not expected in this architecture"));
-    }
     let mut matrix = |part, rows, columns| {
         let name = source.layer_name(layer, part);
         source.matrix(&name, rows, columns)

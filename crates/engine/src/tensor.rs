@@ -2,6 +2,8 @@
 //! ragged batches as every other backend. Clear before fast; other backends are compared with it.
 
 mod attention;
+mod layer;
+mod linear;
 mod pool;
 mod rope;
 
@@ -9,11 +11,13 @@ use candle_core::{DType, Device, Tensor};
 use candle_nn::ops;
 
 use crate::backend::{Backend, BackendError, KvRead, KvShape, KvSpan, Logits, LogitsWanted, RaggedBatch};
-use crate::model::{FeedForward, Model, ModelConfig, Weights};
+use crate::model::{Model, ModelConfig, Weights};
+use layer::Layer;
+use linear::Linear;
 use pool::LayerPool;
 use rope::RopeTable;
 
-/// The candle backend. Weights are held as f32 on the device, KV as bf16.
+/// The candle backend. Weights are held as f32 on the device.
 #[derive(Debug)]
 pub struct TensorBackend {
     config: ModelConfig,
@@ -22,45 +26,9 @@ pub struct TensorBackend {
     embedding: Tensor,
     layers: Vec<Layer>,
     norm: Tensor,
-    output: Tensor,
+    output: Linear,
     rope: RopeTable,
     pools: Vec<LayerPool>,
-}
-
-#[derive(Debug)]
-struct Layer {
-    attention_norm: Tensor,
-    q: Linear,
-    k: Linear,
-    v: Linear,
-    o: Linear,
-    q_norm: Option<Tensor>,
-    k_norm: Option<Tensor>,
-    ffn_norm: Tensor,
-    gate: Linear,
-    up: Linear,
-    down: Linear,
-}
-
-/// A transposed weight `[columns, rows]` with an optional bias.
-#[derive(Debug)]
-struct Linear {
-    weight: Tensor,
-    bias: Option<Tensor>,
-}
-
-impl Linear {
-    /// Applies the weight row by row: candle's matrix product picks its blocking, and with it the order of sums, by the
-    /// number of rows, and a step's results must not depend on what else is in the batch.
-    fn forward(&self, x: &Tensor) -> candle_core::Result<Tensor> {
-        let rows: Vec<Tensor> =
-            (0..x.dim(0)?).map(|row| x.narrow(0, row, 1)?.matmul(&self.weight)).collect::<Result<_, _>>()?;
-        let y = Tensor::cat(&rows, 0)?;
-        match &self.bias {
-            Some(bias) => y.broadcast_add(bias),
-            None => Ok(y),
-        }
-    }
 }
 
 impl TensorBackend {
@@ -69,6 +37,20 @@ impl TensorBackend {
     /// # Errors
     /// When the device cannot hold them.
     pub fn new(model: &Model, device: Device, kv_blocks: usize) -> Result<Self, BackendError> {
+        Self::with_kv_dtype(model, device, kv_blocks, DType::BF16)
+    }
+
+    /// The same with KV pools of another type. In f32 nothing is rounded, so that results can be compared with
+    /// implementations that keep their KV in f32; what [`KvRead::read_kv`] gives is bf16 all the same.
+    ///
+    /// # Errors
+    /// When the device cannot hold them.
+    pub fn with_kv_dtype(
+        model: &Model,
+        device: Device,
+        kv_blocks: usize,
+        kv_dtype: DType,
+    ) -> Result<Self, BackendError> {
         let config = model.config.clone();
         let shape = KvShape {
             layers: config.layers,
@@ -79,11 +61,12 @@ impl TensorBackend {
         let Weights { embedding, layers, norm, output } = &model.weights;
         let embedding = embedding.to_tensor(&device)?;
         let output = match output {
-            Some(output) => output.to_tensor(&device)?.t()?,
-            None => embedding.t()?,
+            Some(output) => Linear::new(output, None, &device)?,
+            None => Linear::tied(&embedding)?,
         };
         let layers = layers.iter().map(|layer| Layer::new(layer, &device)).collect::<Result<_, _>>()?;
-        let pools = (0..config.layers).map(|_| LayerPool::new(shape, &device)).collect::<Result<_, _>>()?;
+        let pools =
+            (0..config.layers).map(|_| LayerPool::new(shape, kv_dtype, &device)).collect::<Result<_, _>>()?;
         Ok(Self {
             rope: RopeTable::new(&config, &device),
             norm: Tensor::new(norm.as_slice(), &device)?,
@@ -109,53 +92,13 @@ impl TensorBackend {
             {
                 format!("token {token} lies beyond the vocabulary of {}", self.config.vocab)
             } else {
-                let span = KvSpan { block_table: &sequence.block_table, start: sequence.start, end };
+                let span = KvSpan { block_table: &sequence.block_table, start: 0, end };
                 self.shape.check_span(0, span)?;
                 continue;
             };
             return Err(BackendError::InvalidBatch(bad));
         }
         Ok(())
-    }
-
-    fn layer(
-        &mut self,
-        index: usize,
-        batch: &RaggedBatch,
-        x: &Tensor,
-        positions: &[usize],
-    ) -> Result<Tensor, BackendError> {
-        let (config, layer) = (&self.config, &self.layers[index]);
-        let rows = x.dim(0)?;
-        let normed = ops::rms_norm(x, &layer.attention_norm, config.rms_eps)?;
-        let heads = |y: Tensor, heads: usize, norm: Option<&Tensor>| -> candle_core::Result<Tensor> {
-            let y = y.reshape((rows, heads, config.head_dim))?;
-            match norm {
-                Some(norm) => ops::rms_norm(&y.contiguous()?, norm, config.rms_eps),
-                None => Ok(y),
-            }
-        };
-        let q = heads(layer.q.forward(&normed)?, config.heads, layer.q_norm.as_ref())?;
-        let k = heads(layer.k.forward(&normed)?, config.kv_heads, layer.k_norm.as_ref())?;
-        let v = heads(layer.v.forward(&normed)?, config.kv_heads, None)?;
-        let (q, k) = (self.rope.apply(&q, positions)?, self.rope.apply(&k, positions)?);
-        let mut attended = Vec::with_capacity(batch.sequences.len());
-        let mut row = 0;
-        for sequence in &batch.sequences {
-            let count = sequence.tokens.len();
-            let end = sequence.start + count;
-            let span = KvSpan { block_table: &sequence.block_table, start: sequence.start, end };
-            self.pools[index].write(span, &k.narrow(0, row, count)?, &v.narrow(0, row, count)?)?;
-            let whole = KvSpan { start: 0, ..span };
-            let (keys, values) = self.pools[index].gather(whole)?;
-            attended.push(attention::attend(&q.narrow(0, row, count)?, &keys, &values, sequence.start)?);
-            row += count;
-        }
-        let layer = &self.layers[index];
-        let x = (x + layer.o.forward(&Tensor::cat(&attended, 0)?)?)?;
-        let normed = ops::rms_norm(&x, &layer.ffn_norm, self.config.rms_eps)?;
-        let gated = (ops::silu(&layer.gate.forward(&normed)?)? * layer.up.forward(&normed)?)?;
-        Ok((x + layer.down.forward(&gated)?)?)
     }
 
     fn logits(&self, batch: &RaggedBatch, x: &Tensor) -> Result<Logits, BackendError> {
@@ -176,34 +119,8 @@ impl TensorBackend {
         }
         let rows = x.index_select(&Tensor::new(wanted, &self.device)?, 0)?;
         let rows = ops::rms_norm(&rows, &self.norm, self.config.rms_eps)?;
-        let output = Linear { weight: self.output.clone(), bias: None };
-        let data = output.forward(&rows)?.flatten_all()?.to_vec1()?;
+        let data = self.output.forward(&rows)?.flatten_all()?.to_vec1()?;
         Ok(Logits { vocab, data })
-    }
-}
-
-impl Layer {
-    fn new(weights: &crate::model::LayerWeights, device: &Device) -> candle_core::Result<Self> {
-        let vector = |values: &Vec<f32>| Tensor::new(values.as_slice(), device);
-        let optional = |values: &Option<Vec<f32>>| values.as_ref().map(vector).transpose();
-        let linear =
-            |matrix: &crate::model::Matrix, bias: &Option<Vec<f32>>| -> candle_core::Result<Linear> {
-                Ok(Linear { weight: matrix.to_tensor(device)?.t()?, bias: optional(bias)? })
-            };
-        let FeedForward::Dense { gate, up, down } = &weights.ffn;
-        Ok(Self {
-            attention_norm: vector(&weights.attention_norm)?,
-            q: linear(&weights.q, &weights.q_bias)?,
-            k: linear(&weights.k, &weights.k_bias)?,
-            v: linear(&weights.v, &weights.v_bias)?,
-            o: linear(&weights.o, &None)?,
-            q_norm: optional(&weights.q_norm)?,
-            k_norm: optional(&weights.k_norm)?,
-            ffn_norm: vector(&weights.ffn_norm)?,
-            gate: linear(gate, &None)?,
-            up: linear(up, &None)?,
-            down: linear(down, &None)?,
-        })
     }
 }
 
@@ -236,9 +153,10 @@ impl Backend for TensorBackend {
         if tokens.is_empty() {
             return Ok(Logits { vocab: self.config.vocab, data: Vec::new() });
         }
+        let rotation = self.rope.rotation(&positions)?;
         let mut x = self.embedding.index_select(&Tensor::new(tokens, &self.device)?, 0)?;
-        for index in 0..self.layers.len() {
-            x = self.layer(index, batch, &x, &positions)?;
+        for (index, layer) in self.layers.iter().enumerate() {
+            x = layer.forward(&self.config, &self.pools[index], batch, &x, &rotation)?;
             after_layer(index, self);
         }
         self.logits(batch, &x)
@@ -257,9 +175,6 @@ impl Backend for TensorBackend {
         for block in [from, to] {
             self.shape.check_span(0, KvSpan { block_table: &[block], start: 0, end: 1 })?;
         }
-        self.pools.iter_mut().try_for_each(|pool| pool.copy(from, to))
+        self.pools.iter().try_for_each(|pool| pool.copy(from, to))
     }
 }
-
-/// The element type of the pools.
-const KV_DTYPE: DType = DType::BF16;

@@ -1,9 +1,9 @@
 //! One layer's paged KV pools.
 
-use candle_core::{Device, Tensor};
+use candle_core::{DType, Device, Tensor};
 use half::bf16;
 
-use super::KV_DTYPE;
+use super::attention::KvBlock;
 use crate::backend::{BLOCK_TOKENS, BackendError, KvShape, KvSpan};
 
 /// K and V of one layer, each `[blocks, kv_heads, BLOCK_TOKENS, head_dim]`.
@@ -13,7 +13,7 @@ pub(super) struct LayerPool {
     v: Tensor,
 }
 
-/// Rows `rows` of block `block`, as a span cuts them.
+/// Rows `row..row + rows` of block `block`, as a span cuts them.
 struct Piece {
     block: usize,
     row: usize,
@@ -29,39 +29,55 @@ fn pieces(span: KvSpan<'_>) -> impl Iterator<Item = Piece> + '_ {
     })
 }
 
-impl LayerPool {
-    pub(super) fn new(shape: KvShape, device: &Device) -> Result<Self, BackendError> {
-        let dims = (shape.blocks, shape.kv_heads, BLOCK_TOKENS, shape.head_dim);
-        Ok(Self { k: Tensor::zeros(dims, KV_DTYPE, device)?, v: Tensor::zeros(dims, KV_DTYPE, device)? })
+impl Piece {
+    /// This part of a pool, `[kv_heads, rows, head_dim]`.
+    fn of(&self, pool: &Tensor) -> candle_core::Result<Tensor> {
+        pool.get(self.block)?.narrow(1, self.row, self.rows)
     }
 
-    /// Writes `k` and `v` `[tokens, kv_heads, head_dim]` to the span's places, rounded to bf16.
+    /// Puts `part` `[kv_heads, rows, head_dim]` into the pool, in place.
+    fn put(&self, pool: &Tensor, part: &Tensor) -> candle_core::Result<()> {
+        pool.get(self.block)?.slice_set(&part.contiguous()?, 1, self.row)
+    }
+}
+
+impl LayerPool {
+    pub(super) fn new(shape: KvShape, dtype: DType, device: &Device) -> Result<Self, BackendError> {
+        let dims = (shape.blocks, shape.kv_heads, BLOCK_TOKENS, shape.head_dim);
+        Ok(Self { k: Tensor::zeros(dims, dtype, device)?, v: Tensor::zeros(dims, dtype, device)? })
+    }
+
+    /// Writes `k` and `v` `[tokens, kv_heads, head_dim]` to the span's places, rounded to the pool's type.
     pub(super) fn write(&self, span: KvSpan<'_>, k: &Tensor, v: &Tensor) -> Result<(), BackendError> {
         for (pool, new) in [(&self.k, k), (&self.v, v)] {
-            let new = new.to_dtype(KV_DTYPE)?.transpose(0, 1)?;
+            let new = new.to_dtype(pool.dtype())?.transpose(0, 1)?;
             let mut token = 0;
             for piece in pieces(span) {
-                let rows = new.narrow(1, token, piece.rows)?.unsqueeze(0)?.contiguous()?;
-                store(pool, &piece, &rows)?;
+                piece.put(pool, &new.narrow(1, token, piece.rows)?)?;
                 token += piece.rows;
             }
         }
         Ok(())
     }
 
-    /// The span's K and V, each `[kv_heads, tokens, head_dim]`.
-    pub(super) fn gather(&self, span: KvSpan<'_>) -> Result<(Tensor, Tensor), BackendError> {
-        let part = |pool: &Tensor, piece: Piece| pool.get(piece.block)?.narrow(1, piece.row, piece.rows);
-        let all = |pool| Tensor::cat(&pieces(span).map(|p| part(pool, p)).collect::<Result<Vec<_>, _>>()?, 1);
-        Ok((all(&self.k)?, all(&self.v)?))
+    /// The blocks of a sequence's first `tokens` tokens in f32.
+    pub(super) fn blocks(&self, block_table: &[u32], tokens: usize) -> Result<Vec<KvBlock>, BackendError> {
+        let whole = |pool: &Tensor, piece: &Piece| {
+            // What lies behind the sequence's end is left over from others; it must not reach the sums.
+            let part = piece.of(pool)?.to_dtype(DType::F32)?;
+            part.pad_with_zeros(1, 0, BLOCK_TOKENS - piece.rows)?.contiguous()
+        };
+        let span = KvSpan { block_table, start: 0, end: tokens };
+        let blocks = pieces(span)
+            .map(|piece| Ok(KvBlock { keys: whole(&self.k, &piece)?, values: whole(&self.v, &piece)? }));
+        blocks.collect()
     }
 
     /// Appends the span's bytes to `out`, in the layout of [`crate::backend::KvRead::read_kv`].
     pub(super) fn export(&self, span: KvSpan<'_>, out: &mut Vec<u8>) -> Result<(), BackendError> {
         for pool in [&self.k, &self.v] {
             for piece in pieces(span) {
-                let part = pool.get(piece.block)?.narrow(1, piece.row, piece.rows)?;
-                let values: Vec<bf16> = part.flatten_all()?.to_vec1()?;
+                let values: Vec<bf16> = piece.of(pool)?.to_dtype(DType::BF16)?.flatten_all()?.to_vec1()?;
                 out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
             }
         }
@@ -76,28 +92,19 @@ impl LayerPool {
             for piece in pieces(span) {
                 let count = kv_heads * piece.rows * head_dim;
                 let part = Tensor::from_iter(values.by_ref().take(count), &Device::Cpu)?;
-                let part = part.reshape((1, kv_heads, piece.rows, head_dim))?.to_device(pool.device())?;
-                store(pool, &piece, &part)?;
+                let part = part.reshape((kv_heads, piece.rows, head_dim))?.to_dtype(pool.dtype())?;
+                piece.put(pool, &part.to_device(pool.device())?)?;
             }
         }
         Ok(())
     }
 
     /// Copies one block to another.
-    pub(super) fn copy(&mut self, from: u32, to: u32) -> Result<(), BackendError> {
+    pub(super) fn copy(&self, from: u32, to: u32) -> Result<(), BackendError> {
         for pool in [&self.k, &self.v] {
             let block = pool.narrow(0, from as usize, 1)?.copy()?;
             pool.slice_set(&block, 0, to as usize)?;
         }
         Ok(())
     }
-}
-
-/// Puts `rows` `[1, kv_heads, rows, head_dim]` in place, by rewriting their block: the operation that sets a slice in
-/// place takes whole slices of one dimension only.
-fn store(pool: &Tensor, piece: &Piece, rows: &Tensor) -> Result<(), BackendError> {
-    let block = pool.narrow(0, piece.block, 1)?.copy()?;
-    block.slice_set(rows, 2, piece.row)?;
-    pool.slice_set(&block, 0, piece.block)?;
-    Ok(())
 }

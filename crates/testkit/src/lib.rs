@@ -1,1 +1,3 @@
 //! Helpers for tests: tiny random models, a fault-injecting TCP relay, process fixtures.
+
+pub mod tiny_model;

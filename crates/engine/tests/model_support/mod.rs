@@ -1,0 +1,120 @@
+//! Shared by the tests of models and of the reference backend.
+
+#![allow(dead_code, reason = "each test binary uses its share")]
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper's failure is the test's")]
+
+use std::path::PathBuf;
+
+use ampd_engine::backend::{
+    BLOCK_TOKENS, Backend, BatchSequence, KvRead, KvSpan, Logits, LogitsWanted, RaggedBatch,
+};
+use ampd_engine::model::{self, Model};
+use ampd_engine::tensor::TensorBackend;
+use ampd_testkit::tiny_model::TinyModel;
+use candle_core::quantized::GgmlDType;
+use candle_core::{DType, Device};
+use tempfile::TempDir;
+
+/// Blocks of a test's pool: more than any test's sequences take.
+pub const BLOCKS: usize = 32;
+
+/// A model's files; they go when this does.
+pub struct Files {
+    folder: TempDir,
+    pub path: PathBuf,
+}
+
+impl Files {
+    pub fn huggingface(tiny: &TinyModel, dtype: DType, shards: usize) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        tiny.write_huggingface(folder.path(), dtype, shards).unwrap();
+        let path = folder.path().to_owned();
+        Self { folder, path }
+    }
+
+    pub fn gguf(tiny: &TinyModel, dtype: GgmlDType) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.gguf");
+        tiny.write_gguf(&path, dtype).unwrap();
+        Self { folder, path }
+    }
+
+    pub fn load(&self) -> Model {
+        model::load(&self.path).unwrap()
+    }
+}
+
+/// A backend with KV as in production.
+pub fn backend(model: &Model) -> TensorBackend {
+    TensorBackend::new(model, Device::Cpu, BLOCKS).unwrap()
+}
+
+/// A backend that rounds nothing.
+pub fn exact_backend(model: &Model) -> TensorBackend {
+    TensorBackend::with_kv_dtype(model, Device::Cpu, BLOCKS, DType::F32).unwrap()
+}
+
+/// `count` tokens below `vocab` that depend on `seed`.
+pub fn text(seed: u32, count: usize, vocab: usize) -> Vec<u32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        (state >> 8) % vocab as u32
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+/// A block table for `tokens` tokens that takes every third block of the pool from `first` on, so that no two logical
+/// neighbours are physical ones.
+pub fn table(first: u32, tokens: usize) -> Vec<u32> {
+    (0..tokens.div_ceil(BLOCK_TOKENS) as u32).map(|index| (first + 3 * index) % BLOCKS as u32).collect()
+}
+
+/// The part `start..end` of `tokens` as a sequence of a batch.
+pub fn part(
+    tokens: &[u32],
+    start: usize,
+    end: usize,
+    block_table: &[u32],
+    logits: LogitsWanted,
+) -> BatchSequence {
+    BatchSequence { tokens: tokens[start..end].to_vec(), start, block_table: block_table.to_vec(), logits }
+}
+
+pub fn step(backend: &mut dyn Backend, sequences: Vec<BatchSequence>) -> Logits {
+    backend.step(&RaggedBatch { sequences }, &mut |_, _| {}).unwrap()
+}
+
+/// Logits of every token, computed in steps of `chunk` tokens.
+pub fn logits(backend: &mut dyn Backend, tokens: &[u32], chunk: usize) -> Vec<f32> {
+    let blocks = table(5, tokens.len());
+    let mut all = Vec::new();
+    for start in (0..tokens.len()).step_by(chunk) {
+        let end = (start + chunk).min(tokens.len());
+        all.extend(step(backend, vec![part(tokens, start, end, &blocks, LogitsWanted::All)]).data);
+    }
+    all
+}
+
+pub fn read(kv: &dyn KvRead, layer: usize, block_table: &[u32], start: usize, end: usize) -> Vec<u8> {
+    let mut data = Vec::new();
+    kv.read_kv(layer, KvSpan { block_table, start, end }, &mut data).unwrap();
+    data
+}
+
+/// The largest absolute difference; the lengths must agree.
+pub fn difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+/// Standard deviation: how much there is to compare.
+pub fn spread(values: &[f32]) -> f32 {
+    let mean = values.iter().sum::<f32>() / values.len() as f32;
+    (values.iter().map(|value| (value - mean).powi(2)).sum::<f32>() / values.len() as f32).sqrt()
+}
+
+/// The bits of some floats, for exact comparison.
+pub fn bits(values: &[f32]) -> Vec<u32> {
+    values.iter().map(|value| value.to_bits()).collect()
+}

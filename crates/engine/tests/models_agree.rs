@@ -2,7 +2,7 @@
 //!
 //! candle-transformers keeps KV in f32, so these tests do too; a last test bounds what rounding KV to bf16 changes.
 
-#![allow(clippy::unwrap_used, reason = "a helper's failure is the test's")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a helper's failure is the test's")]
 
 mod model_support;
 

@@ -18,6 +18,12 @@ const DEFAULT_ALIGNMENT: u64 = 32;
 /// The most dimensions a tensor may have.
 const MOST_DIMENSIONS: u32 = 4;
 
+/// The fewest bytes of a tensor's entry: a name's length, a dimension count, a type and an offset.
+const SMALLEST_TENSOR: u64 = 4 + 4 + 4 + 8;
+
+/// The fewest bytes of a field: a name's length, a type and a value.
+const SMALLEST_FIELD: u64 = 4 + 4 + 1;
+
 /// A read header.
 #[derive(Debug)]
 pub(super) struct Header {
@@ -48,8 +54,8 @@ impl Header {
             other => ModelError::damaged(path, other),
         };
         let mut reader = HeaderReader::new(file).map_err(damaged)?;
-        let (tensors, values) = (reader.word().map_err(damaged)?, reader.count("fields", 8 + 4 + 1));
-        let values = values.map_err(damaged)?;
+        let tensors = reader.count("tensors", SMALLEST_TENSOR).map_err(damaged)?;
+        let values = reader.count("fields", SMALLEST_FIELD).map_err(damaged)?;
         let mut fields = HashMap::new();
         for _ in 0..values {
             let (name, value) = read_field(&mut reader).map_err(damaged)?;

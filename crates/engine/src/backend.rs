@@ -114,6 +114,30 @@ impl RaggedBatch {
     pub fn rows(&self) -> usize {
         self.sequences.iter().map(|sequence| sequence.tokens.len()).sum()
     }
+
+    /// Checks that the batch can be run: every sequence has rows, known tokens, positions inside the context, and blocks
+    /// inside the pool.
+    ///
+    /// # Errors
+    /// Names what is wrong with the first sequence that cannot be run.
+    pub fn check(&self, config: &ModelConfig, pool: KvShape) -> Result<(), BackendError> {
+        for sequence in &self.sequences {
+            let end = sequence.start + sequence.tokens.len();
+            let bad = if sequence.tokens.is_empty() {
+                "a sequence has no rows".to_owned()
+            } else if end > config.max_context {
+                format!("position {end} lies beyond the context of {}", config.max_context)
+            } else if let Some(token) = sequence.tokens.iter().find(|token| **token as usize >= config.vocab)
+            {
+                format!("token {token} lies beyond the vocabulary of {}", config.vocab)
+            } else {
+                pool.check_span(0, KvSpan { block_table: &sequence.block_table, start: 0, end })?;
+                continue;
+            };
+            return Err(BackendError::InvalidBatch(bad));
+        }
+        Ok(())
+    }
 }
 
 /// Logits of the rows that asked for them, in batch order: `data` is `[rows, vocab]`.

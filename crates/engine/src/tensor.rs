@@ -80,27 +80,6 @@ impl TensorBackend {
         })
     }
 
-    fn check(&self, batch: &RaggedBatch) -> Result<(), BackendError> {
-        for sequence in &batch.sequences {
-            let end = sequence.start + sequence.tokens.len();
-            let bad = if sequence.tokens.is_empty() {
-                "a sequence has no rows".to_owned()
-            } else if end > self.config.max_context {
-                format!("position {end} lies beyond the context of {}", self.config.max_context)
-            } else if let Some(token) =
-                sequence.tokens.iter().find(|token| **token as usize >= self.config.vocab)
-            {
-                format!("token {token} lies beyond the vocabulary of {}", self.config.vocab)
-            } else {
-                let span = KvSpan { block_table: &sequence.block_table, start: 0, end };
-                self.shape.check_span(0, span)?;
-                continue;
-            };
-            return Err(BackendError::InvalidBatch(bad));
-        }
-        Ok(())
-    }
-
     fn logits(&self, batch: &RaggedBatch, x: &Tensor) -> Result<Logits, BackendError> {
         let mut wanted: Vec<u32> = Vec::new();
         let mut row = 0;
@@ -145,7 +124,7 @@ impl Backend for TensorBackend {
         batch: &RaggedBatch,
         after_layer: &mut dyn FnMut(usize, &dyn KvRead),
     ) -> Result<Logits, BackendError> {
-        self.check(batch)?;
+        batch.check(&self.config, self.shape)?;
         let tokens: Vec<u32> =
             batch.sequences.iter().flat_map(|sequence| sequence.tokens.iter().copied()).collect();
         let positions: Vec<usize> =

@@ -18,6 +18,7 @@ use ampd_engine::backend::Backend;
 use ampd_engine::core::{
     Engine, EngineOptions, Event, NoHook, RoundId, RoundRequest, Sampling, TokenLogprob,
 };
+use ampd_engine::{BackendKind, build_backend};
 use serde::Deserialize;
 
 /// Most that the mean negative log-likelihood of the text may differ, nats.
@@ -62,7 +63,7 @@ fn inputs() -> Option<(PathBuf, Reference)> {
 
 fn backend(path: &Path, blocks: usize) -> Box<dyn Backend> {
     let model = ampd_engine::model::load(path).unwrap();
-    Box::new(ampd_engine::tensor::TensorBackend::new(&model, candle_core::Device::Cpu, blocks).unwrap())
+    build_backend(&model, BackendKind::Cpu, 2, blocks).unwrap()
 }
 
 /// The log-probability of each token after the first, and the most likely token at its place.

@@ -1,0 +1,156 @@
+//! The accept loop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::ConnectInfo;
+use hyper::body::Incoming;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto::Builder;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tower::ServiceExt as _;
+
+use super::{HttpLimits, guarded};
+
+/// Pause after a failed accept: no descriptors are left, and trying at once would only burn time.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How a server runs.
+#[derive(Clone)]
+pub struct HttpServer {
+    /// Its limits.
+    pub limits: HttpLimits,
+    /// TLS, if the server speaks it.
+    pub tls: Option<Arc<rustls::ServerConfig>>,
+    /// Ends the server: nothing is accepted any more, and connections end after the request that they serve.
+    pub shutdown: CancellationToken,
+    /// How long requests may go on after that before they are cut off.
+    pub grace: Duration,
+}
+
+/// Serves `app` until the shutdown is over: every connection has ended when this returns.
+pub async fn serve(listener: TcpListener, app: Router, server: HttpServer) {
+    let HttpServer { limits, tls, shutdown, grace } = server;
+    let connection = Connection {
+        app: guarded(app, limits),
+        limits,
+        tls: tls.map(TlsAcceptor::from),
+        shutdown: shutdown.clone(),
+        cut: CancellationToken::new(),
+    };
+    let cut = connection.cut.clone();
+    let connection = Arc::new(connection);
+    let places = Arc::new(Semaphore::new(limits.connections));
+    let tasks = TaskTracker::new();
+    loop {
+        let accepted = async {
+            let place = places.clone().acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let (accepted, place) = tokio::select! {
+            biased;
+            () = shutdown.cancelled() => break,
+            accepted = accepted => accepted,
+        };
+        match accepted {
+            Ok((stream, peer)) => {
+                let connection = connection.clone();
+                tasks.spawn(async move {
+                    connection.serve(stream, peer).await;
+                    drop(place);
+                });
+            }
+            Err(error) => {
+                tracing::warn!(error = &error as &dyn std::error::Error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+    drop(listener);
+    tasks.close();
+    if tokio::time::timeout(grace, tasks.wait()).await.is_err() {
+        tracing::warn!(
+            connections = tasks.len(),
+            "requests still run after the grace period and are cut off"
+        );
+        cut.cancel();
+        tasks.wait().await;
+    }
+}
+
+/// What all connections of a server share.
+struct Connection {
+    app: Router,
+    limits: HttpLimits,
+    tls: Option<TlsAcceptor>,
+    shutdown: CancellationToken,
+    cut: CancellationToken,
+}
+
+impl Connection {
+    async fn serve(&self, stream: TcpStream, peer: SocketAddr) {
+        // Tokens are small and wanted at once. The call fails only on a socket that is gone already.
+        let _ = stream.set_nodelay(true);
+        let timeout = self.limits.header_timeout;
+        let served = async {
+            match &self.tls {
+                None => self.speak(stream, peer).await,
+                Some(tls) => match tokio::time::timeout(timeout, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => self.speak(stream, peer).await,
+                    Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
+                    Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
+                },
+            }
+        };
+        tokio::select! {
+            () = self.cut.cancelled() => {}
+            () = served => {}
+        }
+    }
+
+    async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr) {
+        let limits = &self.limits;
+        let stream = super::timed::Timed::new(stream, limits.header_timeout, limits.write_timeout);
+        let app = self.app.clone();
+        let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
+            request.extensions_mut().insert(ConnectInfo(peer));
+            app.clone().oneshot(request)
+        });
+        let mut builder = Builder::new(TokioExecutor::new());
+        builder
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(limits.header_timeout)
+            // One more than allowed, so that the check before the routes can answer for itself.
+            .max_headers(limits.headers + 1)
+            .max_buf_size((limits.header_bytes + limits.uri_bytes).max(8 << 10));
+        builder
+            .http2()
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(limits.h2_streams)
+            .max_header_list_size(limits.header_bytes as u32)
+            .initial_stream_window_size(64 << 10)
+            .initial_connection_window_size(1 << 20)
+            .keep_alive_interval(Duration::from_secs(20))
+            .keep_alive_timeout(Duration::from_secs(10));
+        let connection = builder.serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = self.shutdown.cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = result {
+            tracing::debug!(%peer, %error, "connection ended");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! What both binaries do as processes: signals, and not outliving their parent.
+
+use std::time::Duration;
+
+use tokio::io::AsyncReadExt;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// Exit codes, as in `sysexits.h` where it has one.
+pub mod exit {
+    /// Wrong use of the command line; clap uses it too.
+    pub const USAGE: u8 = 2;
+    /// An internal defect was found.
+    pub const SOFTWARE: u8 = 70;
+    /// The port is in use, or another resource of the system cannot be had.
+    pub const UNAVAILABLE: u8 = 69;
+    /// A file that the configuration names cannot be used.
+    pub const CONFIG: u8 = 78;
+}
+
+/// Cancels `shutdown` on the first SIGTERM or SIGINT and ends the process at once on the second.
+///
+/// # Errors
+/// When the signals cannot be handled.
+pub fn watch_signals(shutdown: CancellationToken) -> std::io::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        let code = next_signal(&mut terminate, &mut interrupt).await;
+        tracing::info!("asked to stop; a second signal ends the process at once");
+        shutdown.cancel();
+        drop(code);
+        let code = next_signal(&mut terminate, &mut interrupt).await;
+        std::process::exit(code);
+    });
+    Ok(())
+}
+
+/// The exit code of a process that the signal ended.
+async fn next_signal(
+    terminate: &mut tokio::signal::unix::Signal,
+    interrupt: &mut tokio::signal::unix::Signal,
+) -> i32 {
+    tokio::select! {
+        _ = terminate.recv() => 128 + 15,
+        _ = interrupt.recv() => 128 + 2,
+    }
+}
+
+/// Ends this process when its parent is gone, however that ended: the kernel sends a signal, and standard input, a pipe
+/// that the parent holds, reports its end.
+///
+/// # Errors
+/// When the kernel refuses.
+pub fn die_with_parent(shutdown: CancellationToken) -> std::io::Result<()> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
+    // The parent may have ended before the line above: then another process has adopted this one, and the pipe says so.
+    tokio::spawn(async move {
+        let mut input = tokio::io::stdin();
+        let mut buffer = [0; 64];
+        while matches!(input.read(&mut buffer).await, Ok(read) if read > 0) {}
+        tracing::info!("the parent is gone");
+        shutdown.cancel();
+        tokio::time::sleep(Duration::from_secs(15)).await;
+        std::process::exit(128 + 15);
+    });
+    Ok(())
+}
+
+/// An error with its causes, in one line.
+#[must_use]
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(inner) = cause {
+        text = format!("{text}: {inner}");
+        cause = inner.source();
+    }
+    text
+}

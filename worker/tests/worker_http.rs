@@ -1,0 +1,158 @@
+//! The HTTP servers' own behaviour, over real connections.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use ampd_worker::http::{HttpLimits, HttpServer, listen, serve};
+use axum::Router;
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::timeout;
+use tokio_util::sync::CancellationToken;
+
+struct Server {
+    address: SocketAddr,
+    shutdown: CancellationToken,
+    task: JoinHandle<()>,
+}
+
+fn start(app: Router, limits: HttpLimits, grace: Duration) -> Server {
+    let listener = listen("--listen", "127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.local_addr().unwrap();
+    let shutdown = CancellationToken::new();
+    let server = HttpServer { limits, tls: None, shutdown: shutdown.clone(), grace };
+    Server { address, shutdown, task: tokio::spawn(serve(listener, app, server)) }
+}
+
+fn quick() -> HttpLimits {
+    HttpLimits {
+        header_timeout: Duration::from_millis(200),
+        write_timeout: Duration::from_millis(200),
+        ..HttpLimits::default()
+    }
+}
+
+/// Sends bytes and reads until the server closes.
+async fn exchange(address: SocketAddr, request: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(request).await.unwrap();
+    let mut answer = Vec::new();
+    // A reset after the answer is an end too.
+    let _ =
+        timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await.expect("the server closes");
+    String::from_utf8_lossy(&answer).into_owned()
+}
+
+fn hello() -> Router {
+    Router::new().route("/", get(|| async { "hello" }))
+}
+
+#[tokio::test]
+async fn requests_with_two_meanings_are_refused() {
+    let server = start(hello(), quick(), Duration::from_secs(5));
+    let good = exchange(server.address, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(good.starts_with("HTTP/1.1 200") && good.ends_with("hello"), "{good}");
+    let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(100_000));
+    let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9_000));
+    let cases: [(&[u8], &str); 8] = [
+        (b"GET / HTTP/1.1\r\n\r\n", "400"),
+        (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
+        (
+            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            "400",
+        ),
+        (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", "400"),
+        (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
+        (b"\x00\x01\x02 / HTTP/1.1\r\n\r\n", "400"),
+        (large.as_bytes(), "431"),
+        (long.as_bytes(), "414"),
+    ];
+    for (request, status) in cases {
+        let answer = exchange(server.address, request).await;
+        let shown = String::from_utf8_lossy(&request[..request.len().min(60)]).into_owned();
+        assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{shown}: {answer}");
+    }
+    let answer = exchange(server.address, b"GET /no HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.contains("404") && answer.contains(r#""code":"not_found""#), "{answer}");
+    server.shutdown.cancel();
+    server.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn connections_that_never_ask_are_closed() {
+    let server = start(hello(), quick(), Duration::from_secs(5));
+    for opening in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n", b"GET / HTTP/1.1\r\nHost:"] {
+        exchange(server.address, opening).await;
+    }
+    server.shutdown.cancel();
+    server.task.await.unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_takes_nothing_is_cut_off() {
+    let (gone, mut told) = mpsc::channel::<()>(1);
+    let app = Router::new().route(
+        "/",
+        get(move || {
+            let gone = gone.clone();
+            async move {
+                // Lives as long as the body; dropped when the connection is given up.
+                let endless = futures::stream::repeat_with(move || {
+                    let _held = &gone;
+                    Ok::<_, std::convert::Infallible>(vec![0_u8; 1 << 16])
+                });
+                axum::body::Body::from_stream(endless)
+            }
+        }),
+    );
+    let server = start(app, quick(), Duration::from_secs(5));
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    server.shutdown.cancel();
+    timeout(Duration::from_secs(10), server.task).await.expect("the connection ends").unwrap();
+    assert!(timeout(Duration::from_secs(10), told.recv()).await.unwrap().is_none());
+}
+
+#[tokio::test]
+async fn shutdown_lets_requests_end_and_cuts_the_rest() {
+    let (started, mut begun) = mpsc::channel(2);
+    let finish = CancellationToken::new();
+    let finished = finish.clone();
+    let app = Router::new().route(
+        "/",
+        get(move || async move {
+            started.send(()).await.unwrap();
+            finished.cancelled().await;
+            "done"
+        }),
+    );
+    let server = start(app, HttpLimits::default(), Duration::from_secs(20));
+    let address = server.address;
+    let request = tokio::spawn(async move { exchange(address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await });
+    begun.recv().await.unwrap();
+    server.shutdown.cancel();
+    finish.cancel();
+    let answer = request.await.unwrap();
+    assert!(answer.ends_with("done"), "{answer}");
+    timeout(Duration::from_secs(10), server.task).await.expect("the server ends").unwrap();
+    assert!(TcpStream::connect(address).await.is_err());
+
+    let (started, mut begun) = mpsc::channel(2);
+    let app = Router::new().route(
+        "/",
+        get(move || async move {
+            started.send(()).await.unwrap();
+            std::future::pending::<()>().await;
+        }),
+    );
+    let server = start(app, HttpLimits::default(), Duration::from_millis(200));
+    let address = server.address;
+    let request = tokio::spawn(async move { exchange(address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await });
+    begun.recv().await.unwrap();
+    server.shutdown.cancel();
+    assert_eq!(request.await.unwrap(), "");
+    timeout(Duration::from_secs(10), server.task).await.expect("the server ends").unwrap();
+}

@@ -1,1 +1,3 @@
+//! Starts `ampd`.
+
 fn main() {}

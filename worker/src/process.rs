@@ -26,10 +26,9 @@ pub fn watch_signals(shutdown: CancellationToken) -> std::io::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     tokio::spawn(async move {
-        let code = next_signal(&mut terminate, &mut interrupt).await;
+        next_signal(&mut terminate, &mut interrupt).await;
         tracing::info!("asked to stop; a second signal ends the process at once");
         shutdown.cancel();
-        drop(code);
         let code = next_signal(&mut terminate, &mut interrupt).await;
         std::process::exit(code);
     });

@@ -3,6 +3,8 @@
 //! Needs the environment variables `AMPD_MODEL` (the model's GGUF file) and `AMPD_REFERENCE` (the reference's JSON
 //! file); without them the tests are skipped, except in CI.
 
+#![allow(clippy::unwrap_used, reason = "a helper's failure is the test's")]
+
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -104,7 +106,8 @@ fn client_text_never_becomes_a_control_token() {
 #[test]
 fn long_texts_of_any_kind_take_linear_time() {
     let Some((model, _)) = inputs() else { return };
-    let kinds = ["a", " ", "\n", "1", "é", "e\u{301}", "\u{200b}", "<|im_start|>", "<", "the quick brown fox "];
+    let kinds =
+        ["a", " ", "\n", "1", "é", "e\u{301}", "\u{200b}", "<|im_start|>", "<", "the quick brown fox "];
     for kind in kinds {
         let time = |bytes: usize| {
             let text = kind.repeat(bytes / kind.len());

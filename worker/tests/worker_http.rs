@@ -1,5 +1,7 @@
 //! The HTTP servers' own behaviour, over real connections.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper's failure is the test's")]
+
 use std::net::SocketAddr;
 use std::time::Duration;
 

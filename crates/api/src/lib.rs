@@ -1,1 +1,1 @@
-//! The AMPDService resource: types, validation and constants.
+//! The `AMPDService` resource: types, validation and constants.

@@ -57,7 +57,8 @@ impl TextModel {
             let gguf = GgufText::read(&file)?;
             (gguf.parts()?, gguf.template())
         };
-        let template = template.map(|(source, tokens)| ChatTemplate::new(source, tokens, &file)).transpose()?;
+        let template =
+            template.map(|(source, tokens)| ChatTemplate::new(source, tokens, &file)).transpose()?;
         Ok(Self { tokenizer: Tokenizer::new(parts, &file)?, template })
     }
 
@@ -95,11 +96,9 @@ fn text_file(path: &Path) -> Result<PathBuf, TextError> {
     let entries = std::fs::read_dir(path).map_err(read_error)?;
     let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "gguf"));
-    match files.as_slice() {
-        [file] => Ok(file.clone()),
-        _ => {
-            let what = "is missing, and the folder does not hold exactly one .gguf file either".into();
-            Err(TextError::Field { path: path.into(), field: "tokenizer.json".into(), what })
-        }
+    if let [file] = files.as_slice() {
+        return Ok(file.clone());
     }
+    let what = "is missing, and the folder does not hold exactly one .gguf file either".into();
+    Err(TextError::Field { path: path.into(), field: "tokenizer.json".into(), what })
 }

@@ -26,7 +26,8 @@ pub(super) struct ControlTokens {
 
 impl ControlTokens {
     pub(super) fn new(spellings: &[&str]) -> Result<Self, aho_corasick::BuildError> {
-        let spellings: Vec<&str> = spellings.iter().copied().filter(|spelling| !spelling.is_empty()).collect();
+        let spellings: Vec<&str> =
+            spellings.iter().copied().filter(|spelling| !spelling.is_empty()).collect();
         let (mut beginnings, mut ends) = (HashSet::new(), HashSet::new());
         for spelling in &spellings {
             for (at, _) in spelling.char_indices().skip(1) {
@@ -42,8 +43,11 @@ impl ControlTokens {
     /// `text`, unable to become a control token, alone or together with what stands beside it.
     pub(super) fn disarm<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let Some(search) = &self.search else { return Cow::Borrowed(text) };
-        let text =
-            if text.contains(MARK) { Cow::Owned(text.replace(MARK, "\u{FFFD}")) } else { Cow::Borrowed(text) };
+        let text = if text.contains(MARK) {
+            Cow::Owned(text.replace(MARK, "\u{FFFD}"))
+        } else {
+            Cow::Borrowed(text)
+        };
         let mut marks: Vec<usize> = search
             .find_overlapping_iter(text.as_ref())
             .map(|found| found.start() + first_letter(&text[found.start()..]))

@@ -81,9 +81,8 @@ mod tests {
     use proptest::prelude::*;
 
     fn bytes_vocabulary() -> Pieces {
-        let mut pieces: Vec<Piece> = (0..=255u8)
-            .map(|byte| Piece { bytes: vec![byte].into(), kind: PieceKind::Normal })
-            .collect();
+        let mut pieces: Vec<Piece> =
+            (0..=255u8).map(|byte| Piece { bytes: vec![byte].into(), kind: PieceKind::Normal }).collect();
         pieces.push(Piece { bytes: b"<|end|>".as_slice().into(), kind: PieceKind::Control });
         Pieces::new(pieces, false)
     }
@@ -91,8 +90,7 @@ mod tests {
     fn run(bytes: &[u8]) -> String {
         let pieces = bytes_vocabulary();
         let mut detokenizer = Detokenizer::new(false);
-        let mut text: String =
-            bytes.iter().map(|byte| detokenizer.push(&pieces, u32::from(*byte))).collect();
+        let mut text: String = bytes.iter().map(|byte| detokenizer.push(&pieces, u32::from(*byte))).collect();
         text.push_str(&detokenizer.finish());
         text
     }

@@ -3,9 +3,9 @@
 use std::path::Path;
 
 use tokenizers::models::bpe::{BPE, Vocab};
+use tokenizers::normalizers::Sequence;
 use tokenizers::normalizers::prepend::Prepend;
 use tokenizers::normalizers::replace::Replace;
-use tokenizers::normalizers::Sequence;
 use tokenizers::{AddedToken, NormalizerWrapper};
 
 use super::error::TextError;
@@ -80,7 +80,10 @@ impl<'a> GgufText<'a> {
         Ok(Parts { inner, pieces: Pieces::new(pieces, strips), beginning, ends })
     }
 
-    fn byte_level(&self, tokens: &[String]) -> Result<(tokenizers::Tokenizer, Spelling, bool, bool), TextError> {
+    fn byte_level(
+        &self,
+        tokens: &[String],
+    ) -> Result<(tokenizers::Tokenizer, Spelling, bool, bool), TextError> {
         let name = self.metadata.text("tokenizer.ggml.pre").unwrap_or("default");
         let kind = pretokenizer::kind(name)
             .ok_or_else(|| self.unsupported(format!("tokenizer.ggml.pre {name:?}")))?;
@@ -89,8 +92,9 @@ impl<'a> GgufText<'a> {
         let mut merges = Vec::with_capacity(lines.len());
         for (index, line) in lines.iter().enumerate() {
             let cut = line.char_indices().skip(1).find(|(_, letter)| *letter == ' ');
-            let (at, _) =
-                cut.ok_or_else(|| self.field(format!("{key}[{index}]"), "is not two pieces with a space between"))?;
+            let (at, _) = cut.ok_or_else(|| {
+                self.field(format!("{key}[{index}]"), "is not two pieces with a space between")
+            })?;
             merges.push((line[..at].to_owned(), line[at + 1..].to_owned()));
         }
         let model = BPE::builder()

@@ -49,7 +49,10 @@ impl HuggingFaceText {
             value.as_str().or_else(|| value["content"].as_str()).map(str::to_owned)
         };
         let names = ["bos_token", "eos_token", "unk_token", "pad_token"];
-        Some((self.template.clone()?, names.into_iter().filter_map(|name| Some((name, token(name)?))).collect()))
+        Some((
+            self.template.clone()?,
+            names.into_iter().filter_map(|name| Some((name, token(name)?))).collect(),
+        ))
     }
 
     pub(super) fn parts(mut self) -> Result<Parts, TextError> {
@@ -131,5 +134,6 @@ fn text(path: &Path) -> Result<String, TextError> {
 }
 
 fn json(path: &Path) -> Result<Value, TextError> {
-    serde_json::from_str(&text(path)?).map_err(|error| TextError::Build { path: path.into(), source: error.into() })
+    serde_json::from_str(&text(path)?)
+        .map_err(|error| TextError::Build { path: path.into(), source: error.into() })
 }

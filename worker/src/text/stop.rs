@@ -24,7 +24,11 @@ impl StopMatcher {
     /// A matcher of `stops`; with `include` the text keeps the stop string that ended it.
     #[must_use]
     pub fn new(stops: Vec<String>, include: bool) -> Self {
-        Self { stops: stops.into_iter().filter(|stop| !stop.is_empty()).collect(), include, held: String::new() }
+        Self {
+            stops: stops.into_iter().filter(|stop| !stop.is_empty()).collect(),
+            include,
+            held: String::new(),
+        }
     }
 
     /// Takes in the next part of the text.

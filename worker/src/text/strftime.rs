@@ -4,7 +4,17 @@ use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const MONTHS: [&str; 12] = [
-    "January", "February", "March", "April", "May", "June", "July", "August", "September", "October", "November",
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
     "December",
 ];
 const DAYS: [&str; 7] = ["Thursday", "Friday", "Saturday", "Sunday", "Monday", "Tuesday", "Wednesday"];
@@ -47,9 +57,8 @@ fn strftime(format: &str, seconds: u64) -> String {
             Some('S') => write!(text, "{second:02}"),
             Some('F') => write!(text, "{year}-{month:02}-{day:02}"),
             Some('T') => write!(text, "{hour:02}:{minute:02}:{second:02}"),
-            Some('%') => write!(text, "%"),
+            Some('%') | None => write!(text, "%"),
             Some(other) => write!(text, "%{other}"),
-            None => write!(text, "%"),
         };
     }
     text

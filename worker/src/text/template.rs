@@ -124,9 +124,8 @@ mod tests {
     }
 
     fn messages() -> Value {
-        Value::from_serialize([[("role", "user"), ("content", " hi ")]].map(|pairs| {
-            pairs.into_iter().collect::<std::collections::BTreeMap<_, _>>()
-        }))
+        let message = [("role", "user"), ("content", " hi ")].into_iter().collect::<Value>();
+        Value::from(vec![message])
     }
 
     #[test]

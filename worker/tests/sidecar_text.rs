@@ -3,7 +3,7 @@
 //! Needs the environment variables `AMPD_MODEL` (the model's GGUF file) and `AMPD_REFERENCE` (the reference's JSON
 //! file); without them the tests are skipped, except in CI.
 
-#![allow(clippy::unwrap_used, reason = "a helper's failure is the test's")]
+#![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a helper's failure is the test's")]
 
 use std::path::PathBuf;
 use std::time::Instant;
@@ -70,7 +70,7 @@ fn every_round_has_the_reference_ids() {
     for round in rounds {
         let messages: Vec<ChatMessage> =
             round.messages.iter().map(|each| message(&each.role, &each.content)).collect();
-        assert_eq!(model.encode_chat(&messages).unwrap(), round.prompt_tokens, "{:?}", messages);
+        assert_eq!(model.encode_chat(&messages).unwrap(), round.prompt_tokens, "{messages:?}");
         assert_eq!(decode(&model, &round.greedy), round.text);
     }
 }

@@ -79,7 +79,7 @@ pub struct Args {
     pub die_with_parent: bool,
     /// Form of the log: human or json.
     #[arg(long, env = "AMPD_LOG_FORMAT", default_value = "human")]
-    pub log_format: String,
+    pub log_format: ampd_telemetry::logging::Format,
     /// What is logged, such as `info` or `ampd_worker=debug,warn`.
     #[arg(long, env = "AMPD_LOG_FILTER", default_value = "info")]
     pub log_filter: String,

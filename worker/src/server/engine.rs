@@ -14,7 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(super) use self::core::Core;
 pub(super) use guard::RoundGuard;
-pub(super) use hook::{PieceOut, Pieces};
+pub(super) use hook::Pieces;
 pub(super) use thread::EngineEnd;
 
 use super::stats::Stats;

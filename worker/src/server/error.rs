@@ -36,14 +36,6 @@ impl ApiError {
             ..ErrorDetail::new(ErrorCode::InvalidParameter, message)
         })
     }
-
-    /// The error as a stream's last event tells it.
-    pub(super) fn detail(&self) -> ErrorDetail {
-        match self {
-            Self::Detail(detail) => detail.clone(),
-            Self::Http(error) => ErrorDetail::new(ErrorCode::Other, error.to_string()),
-        }
-    }
 }
 
 impl From<HttpError> for ApiError {
@@ -73,9 +65,7 @@ impl IntoResponse for ApiError {
         let status = detail.code.status();
         let mut response = (status, axum::Json(ErrorBody { error: detail })).into_response();
         if status == http::StatusCode::SERVICE_UNAVAILABLE {
-            response
-                .headers_mut()
-                .insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(RETRY_AFTER.as_secs()));
         }
         response
     }
@@ -93,7 +83,9 @@ pub(super) fn engine_detail(error: &EngineError) -> ErrorDetail {
             (ErrorCode::Overloaded, None)
         }
         EngineError::SessionBusy { .. } => (ErrorCode::SessionBusy, None),
-        EngineError::InvalidToken { index, .. } => (ErrorCode::InvalidToken, Some(format!("tokens[{index}]"))),
+        EngineError::InvalidToken { index, .. } => {
+            (ErrorCode::InvalidToken, Some(format!("tokens[{index}]")))
+        }
         EngineError::InvalidParameter { field, .. } => {
             (ErrorCode::InvalidParameter, Some((*field).to_owned()))
         }

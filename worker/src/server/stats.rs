@@ -1,5 +1,6 @@
 //! What the worker measures of itself: windowed latencies, and how far the performance model is off.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ampd_engine::core::StepReport;
@@ -15,7 +16,7 @@ const WINDOW_S: f64 = 10.0;
 pub(super) struct Stats {
     started: Instant,
     perf: PerfModel,
-    metrics: WorkerMetrics,
+    metrics: Arc<WorkerMetrics>,
     state: Mutex<State>,
 }
 
@@ -26,7 +27,7 @@ struct State {
 }
 
 impl Stats {
-    pub(super) fn new(perf: PerfModel, metrics: WorkerMetrics) -> Self {
+    pub(super) fn new(perf: PerfModel, metrics: Arc<WorkerMetrics>) -> Self {
         let state = State {
             calibration: Calibration::default(),
             ttft: Window::new(WINDOW_S),
@@ -49,22 +50,22 @@ impl Stats {
     pub(super) fn step(&self, report: &StepReport, took: Duration) {
         let took = took.as_secs_f64();
         let metrics = &self.metrics;
-        metrics.steps_total.inc();
-        metrics.preemptions_total.inc_by(report.preempted as u64);
+        metrics.steps.inc();
+        metrics.preemptions.inc_by(report.preempted as u64);
         let decode = self.perf.decode_s(report.decode_rows as f64, report.mean_decode_context);
         let parts: Vec<(f64, f64)> =
             report.prefill_parts.iter().map(|part| (part.history as f64, part.increment as f64)).collect();
         // A mixed step says nothing about either kind alone.
         match (report.decode_rows > 0, report.prefill_rows > 0) {
             (true, false) => {
-                metrics.step_seconds_decode.observe(took);
+                metrics.step_seconds.with(["decode"]).observe(took);
                 self.state.lock().calibration.decode(decode, took);
             }
             (false, true) => {
-                metrics.step_seconds_prefill.observe(took);
+                metrics.step_seconds.with(["prefill"]).observe(took);
                 self.state.lock().calibration.prefill(self.perf.prefill_batch_s(&parts), took);
             }
-            (true, true) => metrics.step_seconds_mixed.observe(took),
+            (true, true) => metrics.step_seconds.with(["mixed"]).observe(took),
             (false, false) => {}
         }
     }

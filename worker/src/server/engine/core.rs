@@ -123,9 +123,9 @@ impl Core {
         for event in report.events {
             let (round, ends) = match &event {
                 Event::Token { round, .. } | Event::PromptLogprobs { round, .. } => (*round, false),
-                Event::PrefillDone { round } | Event::Finished { round, .. } | Event::Failed { round, .. } => {
-                    (*round, true)
-                }
+                Event::PrefillDone { round }
+                | Event::Finished { round, .. }
+                | Event::Failed { round, .. } => (*round, true),
             };
             let Some(subscriber) = self.subscribers.get_mut(&round) else { continue };
             if matches!(event, Event::Token { .. }) {

@@ -16,9 +16,7 @@ use super::remote::Remote;
 use super::run::{Prefill, RoundRun};
 use super::table::Waiting;
 use crate::http::{BodyLimits, read_json};
-use crate::protocol::{
-    Bind, BindAck, OpenRound, PrefillTarget, RoundOpened, RunRound, SamplingParams,
-};
+use crate::protocol::{Bind, BindAck, OpenRound, PrefillTarget, RoundOpened, RunRound, SamplingParams};
 use crate::server::error::ApiError;
 use crate::server::front::{Front, Worker};
 use crate::server::ndjson::{self, arrival};
@@ -62,11 +60,7 @@ pub(in crate::server) async fn open(
     Ok(Json(RoundOpened { round: side.table.add(waiting), history, increment, load }))
 }
 
-async fn open_round(
-    worker: &Worker,
-    round: OpenRound,
-    until: Instant,
-) -> Result<(Waiting, usize), ApiError> {
+async fn open_round(worker: &Worker, round: OpenRound, until: Instant) -> Result<(Waiting, usize), ApiError> {
     let OpenRound { request_id, session, salt, tokens, max_tokens, .. } = round;
     let request = RoundRequest {
         session: session.clone(),
@@ -82,10 +76,7 @@ async fn open_round(
     };
     let (opened, guard) = worker.engine.call(move |core| core.open(request)).await??;
     let history = opened.history;
-    Ok((
-        Waiting { guard, request_id, session, salt, tokens, history, max_tokens, until },
-        opened.increment,
-    ))
+    Ok((Waiting { guard, request_id, session, salt, tokens, history, max_tokens, until }, opened.increment))
 }
 
 fn sampling(params: SamplingParams) -> Sampling {
@@ -127,7 +118,7 @@ pub(in crate::server) async fn run(
         "running a round"
     );
     let (id, max_tokens, arrival) = (waiting.guard.id(), waiting.max_tokens, arrival(run.age_ms));
-    let Waiting { guard, request_id, session, salt, tokens, history, .. } = waiting;
+    let Waiting { guard, request_id, session, salt, tokens, .. } = waiting;
     let (events, prefill) = match run.prefill {
         PrefillTarget::Local => {
             let started = worker.engine.call(move |core| {
@@ -140,6 +131,7 @@ pub(in crate::server) async fn run(
             let events = worker.engine.call(move |core| core.subscribe(id, max_tokens, arrival)).await?;
             let remote = Remote {
                 worker: worker.clone(),
+                side: side.clone(),
                 round: id,
                 target,
                 arrival,
@@ -148,7 +140,6 @@ pub(in crate::server) async fn run(
                 session,
                 salt,
                 tokens,
-                history,
                 trace,
             };
             (events, Prefill::Remote(Box::pin(remote.run())))

@@ -159,11 +159,7 @@ async fn progress(
 }
 
 /// Puts the engine's event into the protocol's form, together with the tokens that have come since.
-fn tell(
-    event: Option<Event>,
-    events: &mut mpsc::Receiver<Event>,
-    pending: &mut Option<Event>,
-) -> RoundEvent {
+fn tell(event: Option<Event>, events: &mut mpsc::Receiver<Event>, pending: &mut Option<Event>) -> RoundEvent {
     match event {
         Some(Event::Token { id, logprob, top, .. }) => {
             let mut tokens = vec![OutputToken { id, logprob, top }];

@@ -29,10 +29,7 @@ enum Entry {
     Running(CancellationToken),
 }
 
-#[derive(Default)]
-struct Entries {
-    rounds: HashMap<u64, Entry>,
-}
+type Entries = HashMap<u64, Entry>;
 
 /// The rounds of one process. The engine bounds their number.
 pub(in crate::server) struct RoundTable {
@@ -67,24 +64,22 @@ impl RoundTable {
         let name = self.name(waiting.guard.id());
         let now = Instant::now();
         let mut entries = self.entries.lock();
-        entries
-            .rounds
-            .retain(|_, entry| !matches!(entry, Entry::Opened(waiting) if waiting.until <= now));
-        entries.rounds.insert(name, Entry::Opened(Box::new(waiting)));
+        entries.retain(|_, entry| !matches!(entry, Entry::Opened(waiting) if waiting.until <= now));
+        entries.insert(name, Entry::Opened(Box::new(waiting)));
         name
     }
 
     /// Takes an opened round to run it.
     pub(super) fn run(&self, name: u64) -> Result<(Waiting, Running), ApiError> {
         let mut entries = self.entries.lock();
-        match entries.rounds.remove(&name) {
+        match entries.remove(&name) {
             Some(Entry::Opened(waiting)) => {
                 let cancelled = CancellationToken::new();
-                entries.rounds.insert(name, Entry::Running(cancelled.clone()));
+                entries.insert(name, Entry::Running(cancelled.clone()));
                 Ok((*waiting, Running { name, cancelled, entries: self.entries.clone() }))
             }
             Some(running) => {
-                entries.rounds.insert(name, running);
+                entries.insert(name, running);
                 Err(ApiError::new(ErrorCode::WrongState, format!("round {name} runs already")))
             }
             None => Err(ApiError::new(ErrorCode::UnknownRound, format!("round {name} does not exist"))),
@@ -94,21 +89,21 @@ impl RoundTable {
     /// Cancels a round in any state.
     pub(super) fn cancel(&self, name: u64) {
         let mut entries = self.entries.lock();
-        match entries.rounds.get(&name) {
-            Some(Entry::Opened(_)) => drop(entries.rounds.remove(&name)),
+        match entries.get(&name) {
+            Some(Entry::Opened(_)) => drop(entries.remove(&name)),
             Some(Entry::Running(cancelled)) => cancelled.cancel(),
             None => {}
         }
     }
 
-    /// Rounds in the table.
+    /// Rounds that were opened and are not over: running, or to be run within their time.
     pub(in crate::server) fn len(&self) -> usize {
-        self.entries.lock().rounds.len()
-    }
-
-    /// Forgets all opened rounds.
-    pub(in crate::server) fn drop_opened(&self) {
-        self.entries.lock().rounds.retain(|_, entry| matches!(entry, Entry::Running(_)));
+        let now = Instant::now();
+        let lives = |entry: &&Entry| match entry {
+            Entry::Opened(waiting) => waiting.until > now,
+            Entry::Running(_) => true,
+        };
+        self.entries.lock().values().filter(lives).count()
     }
 
     fn name(&self, id: RoundId) -> u64 {
@@ -125,6 +120,6 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        self.entries.lock().rounds.remove(&self.name);
+        self.entries.lock().remove(&self.name);
     }
 }

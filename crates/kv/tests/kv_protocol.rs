@@ -1,19 +1,27 @@
 //! Transfers over streams in memory: what is allowed works, everything else is refused with its reason, and whatever ends
 //! a transfer ends its lease.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper's failure is the test's"
+)]
+
 mod common;
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
 use ampd_kv::frame::{Frame, Hello, Span, Welcome};
-use ampd_kv::{Dtype, Fingerprint, KvError, LeaseEnd, Reason};
+use ampd_kv::{Dtype, Fingerprint, KvClient, KvError, LeaseEnd, Limits, Reason};
 use bytes::Bytes;
 use common::relay::relay;
 use common::{
-    END, FINGERPRINT, HISTORY, LAYERS, Owner, ROUND, Store, TOKEN, client, client_with, kv, limits, move_all,
-    pull_all, push_all, soon,
+    CERTIFICATES, END, FINGERPRINT, HISTORY, LAYERS, Owner, ROUND, Store, TOKEN, client, client_with, kv,
+    limits, move_all, pull_all, push_all, soon,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream};
 use tokio::sync::Semaphore;
@@ -38,6 +46,35 @@ async fn everything_moves_and_is_acknowledged() {
     assert_eq!(tokens, LAYERS * (END - HISTORY));
     assert!(owner.store.written.lock().iter().all(|(round, ..)| *round == ROUND));
     assert_eq!(owner.leases.live(), 0);
+}
+
+#[tokio::test]
+async fn thousands_of_small_pieces() {
+    let (history, end) = (3000, 5000);
+    let mut owner = Owner::new(Store::default());
+    // Wide enough that more is under way than the owner works on at once.
+    Arc::get_mut(&mut owner.server).unwrap().limits.window_bytes = 1 << 20;
+    let lease = owner.lease_of(history, end);
+    let (stream, task) = owner.stream();
+    let limits = Limits { window_bytes: 1 << 20, ..limits() };
+    let tls = Arc::new(CERTIFICATES.prefill.client_config().unwrap());
+    let client = KvClient::new(tls, FINGERPRINT, limits).unwrap();
+    let mut transfer = client.open_stream(stream, &lease.handle()).await.unwrap();
+    let mut pieces = transfer.pull(0..LAYERS, 0..history).unwrap();
+    let mut pulled = 0;
+    while let Some(piece) = soon(pieces.next()).await.unwrap() {
+        assert_eq!(piece.data, kv(piece.layer, piece.tokens.clone()));
+        pulled += piece.tokens.len();
+    }
+    assert_eq!(pulled, LAYERS * history);
+    for layer in 0..LAYERS {
+        for token in history..end {
+            soon(transfer.push(layer, token..token + 1, kv(layer, token..token + 1))).await.unwrap();
+        }
+    }
+    soon(transfer.finish()).await.unwrap();
+    assert!(lease.status().complete());
+    soon(task).await.unwrap();
 }
 
 #[tokio::test]

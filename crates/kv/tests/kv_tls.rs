@@ -1,5 +1,12 @@
 //! Transfers over real sockets: who may connect, and what becomes of those who may not.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper's failure is the test's"
+)]
+
 mod common;
 
 use std::net::SocketAddr;
@@ -11,7 +18,8 @@ use ampd_kv::tls::{Role, SERVER_NAME, TlsError, TlsFiles, peer_uri};
 use ampd_kv::{KvClient, KvError, KvServer, LeaseEnd, Reason, serve};
 use common::{CERTIFICATES, FINGERPRINT, Owner, Store, client, identity, limits, move_all, soon};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -129,10 +137,8 @@ async fn certificates_and_the_newest_tls_are_demanded() {
     let ring = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     let own = CERTIFICATES.prefill.client_config().unwrap();
-    for pem in [&CERTIFICATES.decode.ca_pem] {
-        use rustls::pki_types::pem::PemObject as _;
-        roots.add(rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
-    }
+    let authority = CertificateDer::from_pem_slice(CERTIFICATES.decode.ca_pem.as_bytes()).unwrap();
+    roots.add(authority).unwrap();
     let builder = |version| {
         ClientConfig::builder_with_provider(ring.clone()).with_protocol_versions(&[version]).unwrap()
     };

@@ -1,6 +1,11 @@
 //! An owner with a store in memory, and streams in memory that can be watched and cut.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper's failure is the test's")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper's failure is the test's"
+)]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::ops::Range;
@@ -188,8 +193,12 @@ impl Owner {
     }
 
     pub fn lease(&self) -> Lease {
+        self.lease_of(HISTORY, END)
+    }
+
+    pub fn lease_of(&self, history: usize, end: usize) -> Lease {
         let requester = identity(Role::Prefill).uri();
-        let grant = Grant { round: ROUND, requester, history: HISTORY, end: END };
+        let grant = Grant { round: ROUND, requester, history, end };
         self.leases.grant(grant, Duration::from_secs(10)).unwrap()
     }
 

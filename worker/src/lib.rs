@@ -5,5 +5,6 @@ pub mod openai;
 pub mod process;
 pub mod protocol;
 pub mod server;
+pub mod sidecar;
 pub mod text;
 pub mod topology;

@@ -3,5 +3,6 @@
 pub mod http;
 pub mod process;
 pub mod protocol;
+pub mod sidecar;
 pub mod text;
 pub mod topology;

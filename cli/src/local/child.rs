@@ -70,6 +70,8 @@ pub(crate) struct Supervised {
     pub(crate) log: ChildLog,
     /// Shows its state.
     pub(crate) state: watch::Sender<ChildState>,
+    /// Told after each change of the state.
+    pub(crate) changed: watch::Sender<()>,
     /// Whether it was ready at any time: such a child is restarted for ever.
     pub(crate) was_ready: Arc<AtomicBool>,
     /// Where deaths are told.
@@ -91,7 +93,7 @@ impl Supervised {
                 let (log, lines) = (self.log.path().display().to_string(), self.log.last_lines(SHOWN_LINES));
                 return Err(ChildError::GivenUp { name: self.name, status, log, lines });
             }
-            self.state.send_modify(|state| state.restarts += 1);
+            self.show(|state| state.restarts += 1);
             let wait_text = humantime::format_duration(wait);
             self.notices.say(format!("{} ended ({status}), restarting in {wait_text}", self.name));
             tokio::select! {
@@ -100,6 +102,11 @@ impl Supervised {
             }
         }
         Ok(())
+    }
+
+    fn show(&self, change: impl FnOnce(&mut ChildState)) {
+        self.state.send_modify(change);
+        self.changed.send_replace(());
     }
 
     /// Whether another start would end the same way: a wrong configuration stays wrong, and what never came up in many
@@ -127,7 +134,7 @@ impl Supervised {
         let _stdin = child.stdin.take();
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let collect = tokio::spawn(collect(self.log.clone(), stdout, stderr));
-        self.state.send_modify(|state| state.pid = child.id());
+        self.show(|state| state.pid = child.id());
         let ended = tokio::select! {
             () = stop.cancelled() => None,
             status = child.wait() => Some(status),
@@ -139,7 +146,7 @@ impl Supervised {
                 None
             }
         };
-        self.state.send_modify(|state| state.pid = None);
+        self.show(|state| state.pid = None);
         let abort = collect.abort_handle();
         if tokio::time::timeout(OUTPUT_DEADLINE, collect).await.is_err() {
             abort.abort();
@@ -206,6 +213,7 @@ mod tests {
             launcher,
             log: ChildLog::create(folder.path().join("decode-0.log")).unwrap(),
             state,
+            changed: watch::Sender::new(()),
             was_ready: Arc::clone(&was_ready),
             notices: Notices::new().0,
             grace,

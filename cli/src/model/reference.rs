@@ -72,6 +72,19 @@ impl FromStr for ModelRef {
     }
 }
 
+impl ModelRef {
+    /// The name under which such a model is served.
+    pub(crate) fn served_name(&self) -> String {
+        match self {
+            Self::Default => "smollm2-135m-instruct".to_owned(),
+            Self::Path(path) => {
+                path.file_stem().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
+            }
+            Self::Hub(model) => model.repository.clone(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

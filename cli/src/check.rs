@@ -2,4 +2,6 @@
 use std::process::ExitCode;
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {}
-pub(crate) fn main(_: &Args) -> anyhow::Result<ExitCode> { Ok(ExitCode::SUCCESS) }
+pub(crate) fn main(_: &Args) -> anyhow::Result<ExitCode> {
+    Ok(ExitCode::SUCCESS)
+}

@@ -41,7 +41,7 @@ const RUNTIME_THREADS: usize = 2;
 /// Runs a service on this machine.
 #[derive(Debug, Clone, clap::Args)]
 pub(crate) struct Args {
-    /// The manifest, an AMPDService; `-` reads standard input. By default a small service of SmolLM2-135M-Instruct.
+    /// The manifest, an `AMPDService`; `-` reads standard input. By default a small service of SmolLM2-135M-Instruct.
     #[arg(short, long)]
     file: Option<PathBuf>,
     /// The model instead of the manifest's: `smollm2`, a file or folder, or a Hugging Face id
@@ -88,10 +88,8 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(RUNTIME_THREADS)
-        .enable_all()
-        .build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(RUNTIME_THREADS).enable_all().build()?;
     let result = runtime.block_on(run::run(args));
     // A download that was broken off may still hold a thread.
     runtime.shutdown_background();

@@ -21,7 +21,9 @@ pub(crate) enum FetchError {
     #[error("cannot get the default model")]
     Package(#[from] package::PackageError),
     /// Hugging Face.
-    #[error("cannot get {repository} from Hugging Face; with no network, pass a folder or a .gguf file as --model")]
+    #[error(
+        "cannot get {repository} from Hugging Face; with no network, pass a folder or a .gguf file as --model"
+    )]
     Hub {
         /// The repository.
         repository: String,

@@ -179,7 +179,9 @@ mod tests {
         });
         let [decode, prefill, sidecar] = &lines[..] else { panic!("{lines:?}") };
         assert!(decode.starts_with("worker ") && prefill.starts_with("worker "));
-        assert!(decode.contains("--role decode --name decode-0") && decode.contains("--kv-listen 127.0.0.1:"));
+        assert!(
+            decode.contains("--role decode --name decode-0") && decode.contains("--kv-listen 127.0.0.1:")
+        );
         assert!(decode.contains("--threads 2") && decode.contains("--profile /cache/profile-2.json"));
         assert!(prefill.contains("--threads 1") && !prefill.contains("--kv-listen"));
         assert!(!prefill.contains("--profile"), "there is none for one thread");

@@ -47,8 +47,7 @@ mod tests {
     #[test]
     fn waits_double_to_a_limit_and_start_again_after_a_healthy_life() {
         let mut backoff = Backoff::default();
-        let waits: Vec<u64> =
-            (0..8).map(|_| backoff.after(Duration::ZERO).as_millis() as u64).collect();
+        let waits: Vec<u64> = (0..8).map(|_| backoff.after(Duration::ZERO).as_millis() as u64).collect();
         assert_eq!(waits, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
         assert_eq!(backoff.failures(), 8);
         assert_eq!(backoff.after(HEALTHY), FIRST);

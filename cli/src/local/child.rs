@@ -23,7 +23,7 @@ const SHOWN_LINES: usize = 12;
 const OUTPUT_DEADLINE: Duration = Duration::from_secs(1);
 
 /// Makes the command for the next start. It is told how the last life ended, so that it can choose another port.
-pub(crate) type Launcher = Box<dyn FnMut(Option<ExitStatus>) -> std::io::Result<Command> + Send>;
+pub(crate) type Launcher = Box<dyn FnMut(Option<ExitStatus>) -> std::io::Result<Command> + Send + Sync>;
 
 /// What others see of a child.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -139,19 +139,15 @@ impl Supervised {
             () = stop.cancelled() => None,
             status = child.wait() => Some(status),
         };
-        let ended = match ended {
-            Some(status) => Some(status.map_err(start)),
-            None => {
-                self.terminate(&mut child).await;
-                None
-            }
-        };
+        if ended.is_none() {
+            self.terminate(&mut child).await;
+        }
         self.show(|state| state.pid = None);
         let abort = collect.abort_handle();
         if tokio::time::timeout(OUTPUT_DEADLINE, collect).await.is_err() {
             abort.abort();
         }
-        ended.transpose()
+        ended.transpose().map_err(start)
     }
 
     /// Asks the child to end, waits for `grace`, and kills it.
@@ -247,7 +243,8 @@ mod tests {
 
     #[tokio::test]
     async fn a_child_that_will_not_stop_is_killed() {
-        let mut running = run("trap '' TERM; while :; do read line || sleep 0.05; done", Duration::from_millis(300));
+        let mut running =
+            run("trap '' TERM; while :; do read line || sleep 0.05; done", Duration::from_millis(300));
         let pid = within(running.state.wait_for(|state| state.pid.is_some())).await.unwrap().pid.unwrap();
         running.stop.cancel();
         within(running.task).await.unwrap().unwrap();

@@ -2,7 +2,7 @@
 
 use std::ffi::OsString;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -53,7 +53,7 @@ pub(crate) struct Tasks {
 
 /// Starts all processes.
 pub(crate) fn start(
-    program: &PathBuf,
+    program: &Path,
     shared: &Arc<Shared>,
     members: Arc<Members>,
     run_dir: &RunDir,
@@ -69,7 +69,7 @@ pub(crate) fn start(
         let child = Supervised {
             log: ChildLog::create(run_dir.log(&name))?,
             name,
-            launcher: launcher(program.clone(), Arc::clone(shared), Arc::clone(&members), index),
+            launcher: launcher(program.to_owned(), Arc::clone(shared), Arc::clone(&members), index),
             state,
             changed: changed.clone(),
             was_ready,

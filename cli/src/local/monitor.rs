@@ -17,7 +17,7 @@ use super::readings::{Reading, SidecarReading, WorkerReading};
 /// How often, while something starts.
 const EAGER: Duration = Duration::from_millis(200);
 /// How often, once all is ready.
-const CALM: Duration = Duration::from_millis(1000);
+const CALM: Duration = Duration::from_secs(1);
 /// Longest wait for one answer.
 const DEADLINE: Duration = Duration::from_secs(1);
 /// Largest answer that is read, bytes.

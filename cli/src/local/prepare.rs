@@ -40,12 +40,11 @@ pub(super) async fn prepare(args: &Args, stop: &CancellationToken) -> anyhow::Re
     }
     let path = model::fetch(&settings.model).await?;
     let plan = plan(args, settings, path);
-    let profiles = match &args.profile {
-        Some(path) => given_profile(path, &plan)?,
-        None => {
-            let (plan, args, stop) = (plan.clone(), args.clone(), stop.clone());
-            tokio::task::spawn_blocking(move || profiles(&plan, &args, &stop)).await??
-        }
+    let profiles = if let Some(path) = &args.profile {
+        given_profile(path, &plan)?
+    } else {
+        let (plan, args, stop) = (plan.clone(), args.clone(), stop.clone());
+        tokio::task::spawn_blocking(move || profiles(&plan, &args, &stop)).await??
     };
     Ok(Prepared { plan, profiles })
 }

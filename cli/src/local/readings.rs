@@ -75,13 +75,13 @@ impl WorkerReading {
 impl SidecarReading {
     /// Reads a sidecar's `/metrics`.
     pub(crate) fn of(samples: &[Sample]) -> Self {
-        let rounds = |ok: bool| {
-            sum(samples, "ampd_rounds_total", |s| (s.label("outcome") == Some("ok")) == ok)
-        };
+        let rounds =
+            |ok: bool| sum(samples, "ampd_rounds_total", |s| (s.label("outcome") == Some("ok")) == ok);
         let mut by_reason = BTreeMap::new();
         for sample in samples.iter().filter(|s| s.name == "ampd_prefill_decisions_total" && s.value > 0.0) {
             let part = |label| sample.label(label).unwrap_or("?");
-            *by_reason.entry(format!("{}: {}", part("target"), part("reason"))).or_insert(0.0) += sample.value;
+            *by_reason.entry(format!("{}: {}", part("target"), part("reason"))).or_insert(0.0) +=
+                sample.value;
         }
         let mut reasons: Vec<(String, f64)> = by_reason.into_iter().collect();
         reasons.sort_by(|a, b| b.1.total_cmp(&a.1));
@@ -110,8 +110,14 @@ mod tests {
             ampd_worker_kv_blocks{class=\"total\"} 100\nampd_worker_kv_blocks{class=\"free\"} 75\n\
             ampd_worker_windowed_ttft_seconds NaN\nampd_worker_windowed_itl_seconds 0.02\n";
         let reading = WorkerReading::of(&ampd_telemetry::exposition::parse(text.as_bytes()).unwrap());
-        let expected =
-            WorkerReading { running: 3.0, queued: 1.0, kv_used: 0.25, sessions: 4.0, ttft_s: None, itl_s: Some(0.02) };
+        let expected = WorkerReading {
+            running: 3.0,
+            queued: 1.0,
+            kv_used: 0.25,
+            sessions: 4.0,
+            ttft_s: None,
+            itl_s: Some(0.02),
+        };
         assert_eq!(reading, expected);
 
         let text = "ampd_rounds_total{outcome=\"ok\"} 9\nampd_rounds_total{outcome=\"error\"} 1\n\

@@ -51,8 +51,7 @@ impl RunDir {
             [(Kind::Prefill, Role::Prefill), (Kind::Decode, Role::Decode), (Kind::Sidecar, Role::Sidecar)];
         for (kind, role) in roles {
             let folder = certificate_folder(&root, kind);
-            std::fs::create_dir_all(&folder)
-                .with_context(|| format!("cannot make {}", folder.display()))?;
+            std::fs::create_dir_all(&folder).with_context(|| format!("cannot make {}", folder.display()))?;
             authority.issue(&Identity::new(namespace, service, role)?)?.write(&folder)?;
         }
         Ok(root)

@@ -79,8 +79,12 @@ fn worker(reading: &WorkerReading) -> Vec<String> {
 fn sidecar(reading: &SidecarReading) -> Vec<String> {
     let decisions = reading.local + reading.remote;
     let share = |part: f64, all: f64| if all > 0.0 { percent(part / all) } else { "-".to_owned() };
-    let reasons: Vec<String> =
-        reading.reasons.iter().take(MAX_REASONS).map(|(reason, count)| format!("{reason} {count:.0}")).collect();
+    let reasons: Vec<String> = reading
+        .reasons
+        .iter()
+        .take(MAX_REASONS)
+        .map(|(reason, count)| format!("{reason} {count:.0}"))
+        .collect();
     vec![
         format!("{:.0}", reading.rounds),
         format!("{:.0}", reading.failed),
@@ -141,8 +145,14 @@ mod tests {
             ttft_s: Some(1.25),
             itl_s: Some(0.018),
         };
-        let idle =
-            WorkerReading { running: 0.0, queued: 0.0, kv_used: 0.0, sessions: 0.0, ttft_s: None, itl_s: None };
+        let idle = WorkerReading {
+            running: 0.0,
+            queued: 0.0,
+            kv_used: 0.0,
+            sessions: 0.0,
+            ttft_s: None,
+            itl_s: None,
+        };
         let done = SidecarReading {
             rounds: 32.0,
             failed: 1.0,
@@ -159,7 +169,13 @@ mod tests {
             row("prefill-0", Kind::Prefill, loading, 0, Some(Reading::Worker(idle))),
             down,
             row("sidecar-0", Kind::Sidecar, Health::Ready, 0, Some(Reading::Sidecar(done))),
-            row("sidecar-1", Kind::Sidecar, Health::Silent, 0, Some(Reading::Sidecar(SidecarReading::default()))),
+            row(
+                "sidecar-1",
+                Kind::Sidecar,
+                Health::Silent,
+                0,
+                Some(Reading::Sidecar(SidecarReading::default())),
+            ),
         ];
         insta::assert_snapshot!(render(&rows, 200).join("\n"));
         assert!(render(&rows, 40).iter().all(|line| line.chars().count() <= 40));

@@ -13,7 +13,7 @@ use indicatif::ProgressBar;
 use super::reference::HubModel;
 
 /// Longest silence of the hub, in a download too.
-const SILENCE: Duration = Duration::from_secs(60);
+const SILENCE: Duration = Duration::from_mins(1);
 /// How often silence is looked for.
 const LOOK: Duration = Duration::from_millis(200);
 /// Files beside the weights that describe a model.
@@ -49,17 +49,16 @@ pub(crate) enum HubError {
 /// The folder of a repository, or its one `.gguf` file.
 pub(crate) async fn fetch(model: &HubModel) -> Result<PathBuf, HubError> {
     let (start, beat) = (Instant::now(), Arc::new(AtomicU64::new(0)));
-    let (model, pulse) = (model.clone(), Pulse { start, beat: Arc::clone(&beat), bar: ProgressBar::no_length() });
+    let (model, pulse) =
+        (model.clone(), Pulse { start, beat: Arc::clone(&beat), bar: ProgressBar::no_length() });
     let mut download = tokio::task::spawn_blocking(move || download(&model, &pulse));
     loop {
-        match tokio::time::timeout(LOOK, &mut download).await {
-            Ok(done) => return done?,
-            Err(_) => {
-                let heard = Duration::from_millis(beat.load(Ordering::Relaxed));
-                if start.elapsed().saturating_sub(heard) > SILENCE {
-                    return Err(HubError::Silent);
-                }
-            }
+        if let Ok(done) = tokio::time::timeout(LOOK, &mut download).await {
+            return done?;
+        }
+        let heard = Duration::from_millis(beat.load(Ordering::Relaxed));
+        if start.elapsed().saturating_sub(heard) > SILENCE {
+            return Err(HubError::Silent);
         }
     }
 }

@@ -77,9 +77,9 @@ impl ModelRef {
     pub(crate) fn served_name(&self) -> String {
         match self {
             Self::Default => "smollm2-135m-instruct".to_owned(),
-            Self::Path(path) => {
-                path.file_stem().map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned())
-            }
+            Self::Path(path) => path
+                .file_stem()
+                .map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned()),
             Self::Hub(model) => model.repository.clone(),
         }
     }

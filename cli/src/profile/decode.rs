@@ -28,7 +28,9 @@ pub(super) fn measure(bench: &mut Bench, batch: usize, context: usize) -> anyhow
         let start = Instant::now();
         let report = bench.engine.step(start, &mut NoHook)?;
         let seconds = start.elapsed().as_secs_f64();
-        if let Some(Event::Failed { error, .. }) = report.events.iter().find(|e| matches!(e, Event::Failed { .. })) {
+        if let Some(Event::Failed { error, .. }) =
+            report.events.iter().find(|e| matches!(e, Event::Failed { .. }))
+        {
             bail!("a decode step failed: {error}");
         }
         // The first step computes the prompts' last tokens, which counts as prefill.

@@ -5,9 +5,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use ampd_engine::BackendKind;
 use ampd_engine::model::{self, Model};
-use ampd_perfmodel::{
-    DecodePoint, FORMAT_VERSION, Points, PrefillPoint, Profile, TransferPoint,
-};
+use ampd_perfmodel::{DecodePoint, FORMAT_VERSION, Points, PrefillPoint, Profile, TransferPoint};
 use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -46,7 +44,8 @@ pub(crate) fn backend_name(kind: BackendKind) -> &'static str {
 
 /// Lower-case hexadecimal digits of a digest.
 pub(crate) fn hex(digest: &[u8]) -> String {
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('0');
+    digest.iter().flat_map(|byte| [digit(byte >> 4), digit(byte & 15)]).collect()
 }
 
 /// Loads and measures a model, with progress on standard error. `None` when `stop` said so.
@@ -99,11 +98,12 @@ pub(crate) fn measure_loaded(
     let bytes_per_token = bench.engine.kv_shape().token_bytes();
     let link = transfer::Link::new(bench, model.digest)?;
     let transfers = grid::transfers(request.full, context, pool);
-    let done = progress.measure("transfer", &transfers, request.budget, |tokens| Ok(vec![link.measure(tokens)?]))?;
+    let done =
+        progress.measure("transfer", &transfers, request.budget, |tokens| Ok(vec![link.measure(tokens)?]))?;
     let Some(done) = done else { return Ok(None) };
-    points.transfer.extend(
-        done.into_iter().map(|(tokens, seconds)| TransferPoint { tokens: tokens as u64, seconds }),
-    );
+    points
+        .transfer
+        .extend(done.into_iter().map(|(tokens, seconds)| TransferPoint { tokens: tokens as u64, seconds }));
     bar.finish_and_clear();
 
     let (perf, residuals) = ampd_perfmodel::fit(&points, bytes_per_token as f64)?;

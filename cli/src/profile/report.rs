@@ -9,7 +9,10 @@ use comfy_table::{Table, presets};
 
 /// Prints points beside what the fitted model predicts, then the model and how far it is off.
 pub(super) fn print(profile: &Profile) {
-    println!("{} on {}, backend {}, {} threads", profile.model, profile.hardware, profile.backend, profile.threads);
+    println!(
+        "{} on {}, backend {}, {} threads",
+        profile.model, profile.hardware, profile.backend, profile.threads
+    );
     let perf = &profile.perf;
     let mut table = new_table(["prefill: history", "increment", "measured ms", "predicted ms", "tokens/s"]);
     for point in &profile.points.prefill {
@@ -65,7 +68,12 @@ fn print_fit(profile: &Profile) {
     let transfer = &profile.perf.transfer;
     println!("  T_kv: {:.3e} + n / {:.3e}", transfer.latency_s, transfer.bytes_per_s);
     let off = |name: &str, r: &Residual| {
-        println!("  {name}: {} points, off by {:.1}% on average, {:.1}% at most", r.points, 100.0 * r.mape, 100.0 * r.max);
+        println!(
+            "  {name}: {} points, off by {:.1}% on average, {:.1}% at most",
+            r.points,
+            100.0 * r.mape,
+            100.0 * r.max
+        );
     };
     off("prefill", &profile.residuals.prefill);
     off("decode", &profile.residuals.decode);

@@ -10,7 +10,8 @@ use crate::cache;
 
 /// The file of a profile for a model (hex digest), backend and number of threads on this machine.
 fn place(digest: &str, backend: &str, threads: usize) -> anyhow::Result<PathBuf> {
-    let key = format!("{digest} {} {backend} {threads} {}", hardware::describe(), ampd_perfmodel::FORMAT_VERSION);
+    let key =
+        format!("{digest} {} {backend} {threads} {}", hardware::describe(), ampd_perfmodel::FORMAT_VERSION);
     Ok(cache::place("profile", &key)?.with_extension("json"))
 }
 

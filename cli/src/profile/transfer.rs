@@ -9,7 +9,8 @@ use ampd_engine::backend::BLOCK_TOKENS;
 use ampd_engine::core::RoundId;
 use ampd_kv::tls::{CertificateAuthority, Identity, Role};
 use ampd_kv::{
-    Dtype, Fingerprint, Grant, KvClient, KvServer, KvStore, Leases, Limits, MAX_LEASE, NoObserver, StoreError,
+    BadFingerprint, Dtype, Fingerprint, Grant, KvClient, KvServer, KvStore, Leases, Limits, MAX_LEASE,
+    NoObserver, StoreError,
 };
 use anyhow::Context as _;
 use bytes::Bytes;
@@ -20,7 +21,7 @@ use super::bench::Bench;
 /// How long the certificates of a measurement are valid.
 const VALID: Duration = Duration::from_hours(1);
 /// Longest wait for one transfer.
-const DEADLINE: Duration = Duration::from_secs(60);
+const DEADLINE: Duration = Duration::from_mins(1);
 
 /// The engine as owner of KV.
 struct Store(Mutex<Bench>);
@@ -60,7 +61,7 @@ pub(super) struct Link {
     address: SocketAddr,
     prefill: Identity,
     stop: CancellationToken,
-    server: Option<tokio::task::JoinHandle<()>>,
+    server: Option<tokio::task::JoinHandle<Result<(), BadFingerprint>>>,
 }
 
 impl Link {
@@ -95,7 +96,7 @@ impl Link {
         let (address, stop) = (listener.local_addr()?, CancellationToken::new());
         let server = runtime.spawn(ampd_kv::serve(listener, server, stop.clone()));
         let tls = Arc::new(authority.issue(&prefill)?.client_config()?);
-        let client = KvClient::new(tls, fingerprint, Limits::default());
+        let client = KvClient::new(tls, fingerprint, Limits::default())?;
         Ok(Self { runtime, store, leases, client, address, prefill, stop, server: Some(server) })
     }
 

@@ -2,14 +2,40 @@
 //! decision where each prefill runs.
 
 mod args;
+mod auth;
+mod bound;
+mod choice;
+mod clients;
 mod clock;
+mod config;
 mod epochs;
 mod error;
+mod front;
 mod health;
+mod home;
+mod internal;
 mod lines;
+mod load;
 mod lru;
 mod main;
+mod members;
+mod model;
+mod naming;
+mod own;
+mod peer;
+mod poll;
+mod record;
+mod refusal;
+mod resolve;
+mod rounds;
+mod route;
 mod run;
+mod served;
+mod signals;
+mod signals_prometheus;
+mod state;
+mod suspicion;
+mod watch;
 mod wire;
 
 pub use args::{Args, OnRemoteFailure, Policy, SignalSource};

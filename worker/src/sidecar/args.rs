@@ -99,9 +99,9 @@ pub struct Args {
     /// Ends when the parent process ends; standard input must be a pipe that the parent holds.
     #[arg(long, env = "AMPD_DIE_WITH_PARENT")]
     pub die_with_parent: bool,
-    /// Form of the log.
+    /// Form of the log: human or json.
     #[arg(long, env = "AMPD_LOG_FORMAT", default_value = "human")]
-    pub log_format: String,
+    pub log_format: ampd_telemetry::logging::Format,
     /// What is logged, as `tracing` filters are written.
     #[arg(long, env = "AMPD_LOG_FILTER", default_value = "info")]
     pub log_filter: String,

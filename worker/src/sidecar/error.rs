@@ -3,8 +3,10 @@
 use std::path::PathBuf;
 
 use ampd_engine::model::ModelError;
+use ampd_kv::tls::TlsError;
 use ampd_perfmodel::ProfileError;
 use ampd_scheduler::ConfigError;
+use ampd_telemetry::MetricsError;
 
 use crate::http::ListenError;
 use crate::process::exit;
@@ -58,6 +60,12 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Certificates or keys cannot be used.
+    #[error("--tls-dir cannot be used")]
+    Tls(#[from] TlsError),
+    /// The metrics cannot be set up.
+    #[error(transparent)]
+    Metrics(#[from] MetricsError),
     /// The HTTP client cannot be set up.
     #[error(transparent)]
     Client(#[from] ClientError),
@@ -71,13 +79,17 @@ impl StartError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Flag { .. } | Self::Policy(_) => exit::USAGE,
-            Self::Listen(ListenError::Unprotected { .. }) => exit::USAGE,
-            Self::Listen(_) | Self::System(_) => exit::UNAVAILABLE,
-            Self::Client(_) => exit::SOFTWARE,
-            Self::Read { .. } | Self::Topology(_) | Self::Profile { .. } | Self::Model(_) | Self::Text(_) => {
-                exit::CONFIG
+            Self::Flag { .. } | Self::Policy(_) | Self::Listen(ListenError::Unprotected { .. }) => {
+                exit::USAGE
             }
+            Self::Listen(_) | Self::System(_) => exit::UNAVAILABLE,
+            Self::Client(_) | Self::Metrics(_) => exit::SOFTWARE,
+            Self::Read { .. }
+            | Self::Topology(_)
+            | Self::Profile { .. }
+            | Self::Model(_)
+            | Self::Text(_)
+            | Self::Tls(_) => exit::CONFIG,
         }
     }
 }

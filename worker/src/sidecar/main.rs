@@ -12,6 +12,11 @@ use crate::process;
 /// Runs a sidecar until it is told to stop, and returns the exit code of the process.
 #[must_use]
 pub fn main(args: Args) -> ExitCode {
+    if let Err(error) = ampd_telemetry::logging::init(args.log_format, &args.log_filter) {
+        // There is no log to tell it to.
+        eprintln!("{}", process::chain(&error));
+        return ExitCode::from(process::exit::USAGE);
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&StartError::System(error)),

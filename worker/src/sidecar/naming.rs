@@ -58,7 +58,9 @@ impl Naming {
             if let Some(value) = headers.get(header) {
                 let invalid = || InvalidName { header: header.clone() };
                 let name = value.to_str().map_err(|_| invalid())?;
-                if name.is_empty() || name.len() > MAX_NAME || !name.bytes().all(|b| (0x20..0x7f).contains(&b))
+                if name.is_empty()
+                    || name.len() > MAX_NAME
+                    || !name.bytes().all(|b| (0x20..0x7f).contains(&b))
                 {
                     return Err(invalid());
                 }

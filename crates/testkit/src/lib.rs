@@ -1,4 +1,8 @@
 //! Helpers for tests: tiny random models, a fault-injecting TCP relay, process fixtures.
 
+pub mod chat;
+pub mod cluster;
+pub mod process;
 pub mod relay;
 pub mod tiny_model;
+pub mod wait;

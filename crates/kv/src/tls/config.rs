@@ -1,0 +1,87 @@
+//! TLS settings: version 1.3, certificates on both sides, no resumption.
+
+use std::sync::Arc;
+
+use rustls::client::Resumption;
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::version::TLS13;
+use rustls::{ClientConfig, RootCertStore, ServerConfig};
+
+use super::{TlsError, TlsFiles};
+
+impl TlsFiles {
+    /// Settings of a server that demands certificates of the same authority.
+    ///
+    /// # Errors
+    /// When a certificate or the key cannot be used.
+    pub fn server_config(&self) -> Result<ServerConfig, TlsError> {
+        let provider = provider();
+        let verifier =
+            WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()?), provider.clone()).build()?;
+        let (chain, key) = self.chain_and_key()?;
+        let mut config = ServerConfig::builder_with_provider(provider)
+            .with_protocol_versions(&[&TLS13])?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)?;
+        // All workers of a service have one name, so tickets of one would be offered to another. Connections are few
+        // and long; each verifies certificates anew.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok(config)
+    }
+
+    /// Settings of a client that shows its certificate. The server must have one of the same authority for
+    /// [`super::SERVER_NAME`]; who it is must be checked with [`super::peer_uri`].
+    ///
+    /// # Errors
+    /// When a certificate or the key cannot be used.
+    pub fn client_config(&self) -> Result<ClientConfig, TlsError> {
+        let (chain, key) = self.chain_and_key()?;
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .with_root_certificates(self.roots()?)
+            .with_client_auth_cert(chain, key)?;
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+
+    /// SAN URI of the certificate.
+    ///
+    /// # Errors
+    /// When the certificate is unreadable or has no single URI.
+    pub fn uri(&self) -> Result<String, TlsError> {
+        let (chain, _) = self.chain_and_key()?;
+        super::san_uri(chain.first().ok_or(TlsError::NoCertificate)?)
+    }
+
+    fn roots(&self) -> Result<RootCertStore, TlsError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(&self.ca_pem, "ca.pem")? {
+            roots.add(certificate)?;
+        }
+        Ok(roots)
+    }
+
+    fn chain_and_key(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+        let chain = certificates(&self.cert_pem, "cert.pem")?;
+        let key = PrivateKeyDer::from_pem_slice(self.key_pem.reveal().as_bytes())
+            .map_err(|_| TlsError::Pem { file: "key.pem", what: "private key" })?;
+        Ok((chain, key))
+    }
+}
+
+fn certificates(pem: &str, file: &'static str) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let bad = || TlsError::Pem { file, what: "certificate" };
+    let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem.as_bytes()).collect();
+    match found {
+        Ok(certificates) if !certificates.is_empty() => Ok(certificates),
+        _ => Err(bad()),
+    }
+}
+
+fn provider() -> Arc<CryptoProvider> {
+    Arc::new(ring::default_provider())
+}

@@ -1,0 +1,90 @@
+//! The metrics of a sidecar.
+
+use prometheus::{Gauge, Histogram};
+
+use super::Label;
+use super::buckets::{DECISIONS, STEPS, TOKENS, WAITS};
+use super::handles::ConstLabels;
+use crate::MetricsError;
+use crate::family::{Counters, Gauges, Histograms};
+
+const TARGETS: &[&str] = &["local", "remote"];
+const OUTCOMES: &[&str] = &["ok", "error", "cancelled", "refused"];
+const OBJECTIVES: &[&str] = &["ttft", "itl", "both"];
+const ROUNDS: &[&str] = &["1", "2-4", "5-9", "10+"];
+const BINDINGS: &[&str] = &["new", "rebound", "lost"];
+const TOKEN_KINDS: &[&str] = &["prompt", "history", "output"];
+/// Reasons and outcomes are named by the code that gives them, and there are fewer.
+const REASONS: usize = 32;
+/// Workers that a sidecar follows are far fewer.
+const WORKERS: usize = 256;
+/// Routes of the service with their status codes.
+const ROUTES: usize = 32;
+const CODES: usize = 64;
+
+metrics! {
+    /// The metrics of a sidecar; all series carry its name as `sidecar`.
+    SidecarMetrics;
+    prefill_decisions: Counters<2> = "ampd_prefill_decisions_total", "prefills",
+        "Routing decisions, by where the prefill was to run and why.",
+        { labels: &[Label::fixed("target", TARGETS), Label::up_to("reason", REASONS)] };
+    decision_seconds: Histogram = "ampd_decision_seconds", "seconds", "Time of a routing decision.",
+        { buckets: DECISIONS };
+    remote_fallbacks: Counters<1> = "ampd_remote_fallbacks_total", "prefills",
+        "Remote prefills that failed and ran locally instead, by reason.",
+        { labels: &[Label::up_to("reason", REASONS)] };
+
+    rounds: Counters<1> = "ampd_rounds_total", "rounds", "Rounds that ended, by outcome.",
+        { labels: &[Label::fixed("outcome", OUTCOMES)] };
+    rounds_attained: Counters<1> = "ampd_rounds_attained_total", "rounds",
+        "Rounds within an objective, or within both; SLO attainment is the share of both in the rounds that ended ok.",
+        { labels: &[Label::fixed("objective", OBJECTIVES)] };
+    round_ttft_seconds: Histograms<2> = "ampd_round_ttft_seconds", "seconds",
+        "Time from a round's arrival to its first output token, by the round's number and where its prefill ran.",
+        { labels: &[Label::fixed("round", ROUNDS), Label::fixed("prefill", TARGETS)], buckets: WAITS };
+    round_itl_seconds: Histogram = "ampd_round_itl_seconds", "seconds",
+        "Mean time between the output tokens of a round.", { buckets: STEPS };
+    round_increment_tokens: Histogram = "ampd_round_increment_tokens", "tokens",
+        "New input tokens of a round.", { buckets: TOKENS };
+    round_history_tokens: Histogram = "ampd_round_history_tokens", "tokens",
+        "Tokens whose KV existed when a round came.", { buckets: TOKENS };
+    tokens: Counters<1> = "ampd_tokens_total", "tokens",
+        "Tokens by kind: new ones of prompts, of histories whose KV was there, of outputs.",
+        { labels: &[Label::fixed("kind", TOKEN_KINDS)] };
+
+    bindings: Counters<1> = "ampd_bindings_total", "bindings",
+        "Bindings of sessions to decode workers: new ones, to another worker than before, lost ones.",
+        { labels: &[Label::fixed("kind", BINDINGS)] };
+    bound_sessions: Gauge = "ampd_bound_sessions", "sessions", "Sessions whose binding this sidecar keeps.", {};
+
+    signal_age_seconds: Gauges<1> = "ampd_signal_age_seconds", "seconds",
+        "Age of the last load signal of a worker.", { labels: &[Label::up_to("worker", WORKERS)] };
+    signal_reads: Counters<1> = "ampd_signal_reads_total", "reads", "Reads of load signals, by outcome.",
+        { labels: &[Label::up_to("outcome", REASONS)] };
+
+    http_requests: Counters<2> = "ampd_http_requests_total", "requests",
+        "HTTP requests answered, by route and status code.",
+        { labels: &[Label::up_to("route", ROUTES), Label::up_to("code", CODES)] };
+    http_inflight: Gauge = "ampd_http_inflight", "requests", "HTTP requests being answered.", {};
+}
+
+impl SidecarMetrics {
+    /// The metrics of the sidecar of the decode worker `name`.
+    ///
+    /// # Errors
+    /// When the table is defect.
+    pub fn new(name: &str) -> Result<Self, MetricsError> {
+        Self::from_table(&ConstLabels::from([("sidecar".into(), name.into())]))
+    }
+}
+
+/// The class of a round's number (1-based) in the label `round`.
+#[must_use]
+pub fn round_class(round: u64) -> &'static str {
+    match round {
+        0 | 1 => "1",
+        2..=4 => "2-4",
+        5..=9 => "5-9",
+        _ => "10+",
+    }
+}

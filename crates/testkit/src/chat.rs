@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 pub use answer::{Answer, Usage};
 
 /// Longest wait for a whole answer.
-const LIMIT: Duration = Duration::from_secs(180);
+const LIMIT: Duration = Duration::from_mins(3);
 
 /// A client of one service. Cloning is cheap.
 #[derive(Debug, Clone)]

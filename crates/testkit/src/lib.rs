@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod cluster;
+pub mod official;
 pub mod process;
 pub mod relay;
 pub mod tiny_model;

@@ -15,12 +15,12 @@ use super::{Member, environment};
 use crate::process::{Known, Process, Signal, send};
 
 /// Longest time from the start until it serves: the default model loads in a few seconds, and a first start measures.
-const READY: Duration = Duration::from_secs(180);
+const READY: Duration = Duration::from_mins(3);
 /// Longest time to end in order.
 const STOP: Duration = Duration::from_secs(20);
 
 /// Clusters fight for the cores, so that timings of one beside another say nothing: one runs at a time.
-static ONE_AT_A_TIME: LazyLock<Arc<Mutex<()>>> = LazyLock::default;
+static ONE_AT_A_TIME: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
 
 /// Waits until no other cluster of this process runs.
 pub(super) async fn alone() -> OwnedMutexGuard<()> {

@@ -2,11 +2,11 @@
 //! every decode worker's KV port.
 
 use std::net::{SocketAddr, TcpListener};
-use std::path::Path;
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use ampd_kv::tls::{CertificateAuthority, Identity, Role as Certified, TlsFiles};
+use ampd_kv::tls::{CertificateAuthority, Identity, Role as Certified};
 use anyhow::Context;
 use serde_json::json;
 use tempfile::TempDir;
@@ -21,7 +21,7 @@ const SERVICE: &str = "whole";
 /// How long the certificates are valid: longer than any test.
 const VALID: Duration = Duration::from_hours(24);
 /// Longest time from the start until everything is ready.
-const READY: Duration = Duration::from_secs(120);
+const READY: Duration = Duration::from_mins(2);
 
 /// What to start.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +46,6 @@ pub struct ManualCluster {
     /// The relay before each decode worker's KV port.
     pub kv_relays: Vec<Relay>,
     processes: Vec<(String, Process)>,
-    authority: CertificateAuthority,
     folder: TempDir,
     _alone: OwnedMutexGuard<()>,
 }
@@ -63,17 +62,17 @@ impl ManualCluster {
             control_relays: Vec::new(),
             kv_relays: Vec::new(),
             processes: Vec::new(),
-            authority: CertificateAuthority::new(SERVICE, VALID)?,
             folder: tempfile::tempdir()?,
             _alone: alone,
         };
         cluster.place(&options).await?;
-        for role in [Certified::Prefill, Certified::Decode, Certified::Sidecar] {
-            let folder = cluster.folder.path().join(role.name());
+        let authority = CertificateAuthority::new(SERVICE, VALID)?;
+        for role in Certified::ALL {
+            let folder = cluster.tls_dir(role);
             std::fs::create_dir(&folder)?;
-            cluster.certificate(role)?.write(&folder)?;
+            authority.issue(&Identity::new(NAMESPACE, SERVICE, role)?)?.write(&folder)?;
         }
-        let topology = serde_json::to_vec(&cluster.topology()?)?;
+        let topology = serde_json::to_vec(&cluster.topology())?;
         std::fs::write(cluster.folder.path().join("topology.json"), topology)?;
         for index in 0..cluster.members.len() {
             cluster.launch(index, &options)?;
@@ -82,12 +81,10 @@ impl ManualCluster {
         Ok(cluster)
     }
 
-    /// A certificate of this cluster's authority.
-    ///
-    /// # Errors
-    /// When it cannot be made.
-    pub fn certificate(&self, role: Certified) -> anyhow::Result<TlsFiles> {
-        Ok(self.authority.issue(&Identity::new(NAMESPACE, SERVICE, role)?)?)
+    /// The folder with the certificate of a role.
+    #[must_use]
+    pub fn tls_dir(&self, role: Certified) -> PathBuf {
+        self.folder.path().join(role.name())
     }
 
     /// Chooses ports and starts the relays.
@@ -108,8 +105,7 @@ impl ManualCluster {
             let control = port()?;
             self.control_relays.push(Relay::start(control).await?);
             let control_url = Some(format!("http://{control}"));
-            self.members
-                .push(Member { control_url, ..member(format!("prefill-{index}"), Role::Prefill) });
+            self.members.push(Member { control_url, ..member(format!("prefill-{index}"), Role::Prefill) });
         }
         for index in 0..options.decode {
             let (control, kv) = (port()?, port()?);
@@ -134,7 +130,7 @@ impl ManualCluster {
         self.members.iter().filter(move |member| member.role == role)
     }
 
-    fn topology(&self) -> anyhow::Result<serde_json::Value> {
+    fn topology(&self) -> serde_json::Value {
         let prefill = self.of(Role::Prefill).zip(&self.control_relays).map(|(member, relay)| {
             json!({"name": member.name, "worker_url": format!("http://{}", relay.address())})
         });
@@ -143,21 +139,21 @@ impl ManualCluster {
             json!({"name": decode.name, "worker_url": decode.control_url, "sidecar_url": sidecar.internal_url,
                    "kv_addr": relay.address().to_string()})
         });
-        Ok(json!({"service": SERVICE, "namespace": NAMESPACE, "decode": decode.collect::<Vec<_>>(),
-                  "prefill": prefill.collect::<Vec<_>>()}))
+        json!({"service": SERVICE, "namespace": NAMESPACE, "decode": decode.collect::<Vec<_>>(),
+               "prefill": prefill.collect::<Vec<_>>()})
     }
 
     fn launch(&mut self, index: usize, options: &ManualOptions) -> anyhow::Result<()> {
         let member = &self.members[index];
         let mut command = Command::new(environment::binary()?);
         let model = environment::model().context("AMPD_MODEL is not set")?;
-        let tls = |role: Certified| self.folder.path().join(role.name());
-        let common = ["--namespace", NAMESPACE, "--service", SERVICE, "--die-with-parent", "--log-format", "json"];
+        let common =
+            ["--namespace", NAMESPACE, "--service", SERVICE, "--die-with-parent", "--log-format", "json"];
         match member.role {
             Role::Prefill | Role::Decode => {
                 let (role, tls) = match member.role {
-                    Role::Prefill => ("prefill", tls(Certified::Prefill)),
-                    _ => ("decode", tls(Certified::Decode)),
+                    Role::Prefill => ("prefill", self.tls_dir(Certified::Prefill)),
+                    _ => ("decode", self.tls_dir(Certified::Decode)),
                 };
                 command.args(["worker", "--role", role, "--name", &member.name]).args(common);
                 command.args(["--threads", "1", "--kv-blocks", "1024"]).arg("--tls-dir").arg(tls);
@@ -171,7 +167,10 @@ impl ManualCluster {
                 let decode = member.name.replace("sidecar", "decode");
                 command.args(["sidecar", "--name", &decode]).args(common);
                 command.arg("--topology").arg(self.folder.path().join("topology.json"));
-                command.args(["--model-name", "smollm2"]).arg("--tls-dir").arg(tls(Certified::Sidecar));
+                command
+                    .args(["--model-name", "smollm2"])
+                    .arg("--tls-dir")
+                    .arg(self.tls_dir(Certified::Sidecar));
                 command.args(["--listen", address(member.public_url.as_deref())?]);
                 command.args(["--internal-listen", address(member.internal_url.as_deref())?]);
                 command.args(["--slo-ttft", "2s", "--slo-itl", "200ms"]);
@@ -209,12 +208,6 @@ impl ManualCluster {
     pub fn output(&self, name: &str) -> String {
         let found = self.processes.iter().find(|(other, _)| other == name);
         found.map_or_else(String::new, |(_, process)| process.output())
-    }
-
-    /// The folder with topology and certificates.
-    #[must_use]
-    pub fn folder(&self) -> &Path {
-        self.folder.path()
     }
 
     /// The process of this name.

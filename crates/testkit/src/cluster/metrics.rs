@@ -26,7 +26,7 @@ impl Metrics {
     /// # Errors
     /// When it is not that.
     pub fn parse(text: &str) -> anyhow::Result<Self> {
-        Ok(Self { samples: exposition::parse(text)? })
+        Ok(Self { samples: exposition::parse(text.as_bytes())? })
     }
 
     /// All series of this name that have these labels, among others.
@@ -35,7 +35,7 @@ impl Metrics {
         name: &'a str,
         labels: &'a [(&'a str, &'a str)],
     ) -> impl Iterator<Item = &'a Sample> {
-        let wanted = |sample: &Sample| labels.iter().all(|(key, value)| sample.label(key) == Some(value));
+        let wanted = |sample: &Sample| labels.iter().all(|(key, value)| sample.label(key) == Some(*value));
         self.samples.iter().filter(move |sample| sample.name == name && wanted(sample))
     }
 

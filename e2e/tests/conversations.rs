@@ -9,6 +9,7 @@ use ampd_testkit::chat::{ChatClient, Conversation};
 use ampd_testkit::cluster::{
     LocalCluster, LocalOptions, Member, Metrics, Role, model, python, settled, skipped,
 };
+use ampd_testkit::official::{Plan, Round, converse};
 
 const CONVERSATIONS: usize = 8;
 const ROUNDS: usize = 4;

@@ -2,6 +2,7 @@
 
 pub mod chat;
 pub mod cluster;
+pub mod crowd;
 pub mod official;
 pub mod process;
 pub mod relay;

@@ -10,12 +10,14 @@
 //! overlapped block in order, `[kv_heads][rows of the block inside the span][head_dim]`.
 
 mod client;
+mod coverage;
 mod error;
 mod fingerprint;
 pub mod frame;
 mod handle;
 mod leases;
 mod limits;
+mod pieces;
 mod reason;
 mod server;
 mod store;

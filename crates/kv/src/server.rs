@@ -1,11 +1,18 @@
 //! The owner's side.
 
+mod accept;
+mod handshake;
+mod session;
+mod work;
+
 use std::sync::Arc;
 
-use tokio::net::TcpListener;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
-use crate::{Fingerprint, KvStore, Leases, Limits, Reason, TransferReport};
+pub use accept::serve;
+
+use crate::{BadFingerprint, Fingerprint, KvStore, Leases, Limits, MAX_DATA_BYTES, Reason, TransferReport};
 
 /// Hears of refusals and of transfers' ends, for logs and metrics. Calls must return at once.
 pub trait Observer: Send + Sync + 'static {
@@ -45,8 +52,42 @@ pub struct KvServer<S> {
     pub observer: Arc<dyn Observer>,
 }
 
-/// Serves transfers until the shutdown; every connection has ended when this returns.
-pub async fn serve<S: KvStore>(listener: TcpListener, server: KvServer<S>, shutdown: CancellationToken) {
-    let _ = (listener, server);
-    shutdown.cancelled().await;
+impl<S: KvStore> KvServer<S> {
+    /// Serves one transfer on a stream whose peer is known to have this SAN URI. Returns when the transfer is over and
+    /// no read or write of the store is under way.
+    ///
+    /// # Errors
+    /// When the fingerprint is one that no transfer can have; anything else the observer hears.
+    pub async fn serve_stream(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Send,
+        peer_uri: &str,
+        shutdown: &CancellationToken,
+    ) -> Result<(), BadFingerprint> {
+        let token_bytes = self.fingerprint.token_layer_bytes()?;
+        let (reader, writer) = tokio::io::split(stream);
+        let mut reader = crate::frame::FrameReader::new(reader, self.limits.handshake);
+        let mut writer = writer;
+        let greeted = tokio::select! {
+            () = shutdown.cancelled() => Err(Reason::ShuttingDown),
+            greeted = self.greet(&mut reader, &mut writer, peer_uri, token_bytes) => greeted,
+        };
+        match greeted {
+            Ok((lease, cut)) => session::run(self, reader, writer, lease, cut, shutdown).await,
+            Err(reason) => self.refuse(reader, writer, reason).await,
+        }
+        Ok(())
+    }
+}
+
+/// The most KV bytes of a data frame between two peers that allow `ours` and `theirs`: a block of one layer always fits.
+pub(crate) fn agreed_data_bytes(
+    ours: u32,
+    theirs: u32,
+    fingerprint: &Fingerprint,
+    token_bytes: usize,
+) -> u32 {
+    // `Fingerprint::token_layer_bytes` made sure that a block is no larger than the maximum.
+    let block = token_bytes as u32 * fingerprint.block_tokens;
+    ours.min(theirs).clamp(block, MAX_DATA_BYTES)
 }

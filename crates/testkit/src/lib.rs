@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod crowd;
 pub mod official;
 pub mod process;
+pub mod prometheus;
 pub mod relay;
 pub mod tiny_model;
 pub mod wait;

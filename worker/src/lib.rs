@@ -3,5 +3,7 @@
 pub mod http;
 pub mod process;
 pub mod protocol;
+pub mod server;
+pub mod sidecar;
 pub mod text;
 pub mod topology;

@@ -9,7 +9,7 @@ mod huggingface;
 mod matrix;
 mod weights;
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 pub use config::{Architecture, ModelConfig, Rope, RopeScaling};
 pub use error::ModelError;
@@ -33,19 +33,42 @@ pub struct Model {
 /// When files are missing, damaged, of an unsupported architecture, or contradict each other; the error names file and
 /// tensor or field.
 pub fn load(path: &Path) -> Result<Model, ModelError> {
+    match locate(path)? {
+        Source::Gguf(file) => gguf::load(&file),
+        Source::HuggingFace => huggingface::load(path),
+    }
+}
+
+/// Reads only the shape of a model that [`load`] would load.
+///
+/// # Errors
+/// As [`load`], for the files that tell the shape.
+pub fn read_config(path: &Path) -> Result<ModelConfig, ModelError> {
+    match locate(path)? {
+        Source::Gguf(file) => gguf::read_config(&file),
+        Source::HuggingFace => huggingface::read_config(path),
+    }
+}
+
+enum Source {
+    Gguf(PathBuf),
+    HuggingFace,
+}
+
+fn locate(path: &Path) -> Result<Source, ModelError> {
     let metadata =
         std::fs::metadata(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
     if !metadata.is_dir() {
-        return gguf::load(path);
+        return Ok(Source::Gguf(path.into()));
     }
     if path.join("config.json").is_file() {
-        return huggingface::load(path);
+        return Ok(Source::HuggingFace);
     }
     let entries = std::fs::read_dir(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
     let mut files: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
     files.retain(|file| file.extension().is_some_and(|extension| extension == "gguf"));
     match files.as_slice() {
-        [file] => gguf::load(file),
+        [file] => Ok(Source::Gguf(file.clone())),
         _ => Err(ModelError::NoModel { path: path.into(), gguf_files: files.len() }),
     }
 }

@@ -220,6 +220,35 @@ impl ControlClient {
         String::from_utf8(body).map_err(|error| ClientError::Answer(serde::de::Error::custom(error)))
     }
 
+    /// Posts `body` to another API that has this one's manners, and reads the answer.
+    pub(crate) async fn call<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        deadline: Duration,
+    ) -> Result<T, ClientError> {
+        self.answer(self.post(path, body), deadline).await
+    }
+
+    /// Reads what another API has at `path`.
+    pub(crate) async fn get<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        deadline: Duration,
+    ) -> Result<T, ClientError> {
+        self.answer(self.request(Method::GET, path), deadline).await
+    }
+
+    /// Posts `body` to another API that answers with a stream of events; dropping the stream cancels the call.
+    pub(crate) async fn stream<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        body: &impl Serialize,
+        silence: Duration,
+    ) -> Result<EventStream<T>, ClientError> {
+        Ok(EventStream::new(self.send(self.post(path, body)).await?, MAX_LINE, silence))
+    }
+
     fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let request = self.http.request(method, format!("{}{path}", self.base));
         match &self.traceparent {

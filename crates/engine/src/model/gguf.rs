@@ -16,7 +16,7 @@ use candle_core::quantized::{QStorage, QTensor};
 use super::bytes::AlignedBytes;
 use super::digest::Digest;
 use super::weights::{Part, Source};
-use super::{Matrix, MatrixData, Model, ModelError, Weights};
+use super::{Matrix, MatrixData, Model, ModelConfig, ModelError, Weights};
 use header::{Header, Place};
 
 /// Divisors of the rotary frequencies, in files whose model scales them.
@@ -37,6 +37,14 @@ pub(super) fn load(path: &Path) -> Result<Model, ModelError> {
     let weights = Weights::read(&mut source, &config, tied)?;
     let digest = source.digest.finish(&config);
     Ok(Model { config, weights, digest })
+}
+
+/// Reads only the shape; the divisors of rotary frequencies, which are a tensor, are left out.
+pub(super) fn read_config(path: &Path) -> Result<ModelConfig, ModelError> {
+    let file = File::open(path).map_err(|source| ModelError::Read { path: path.into(), source })?;
+    let config = config::read(path, &Header::read(path, file)?)?;
+    config.check().map_err(|(field, what)| ModelError::field(path, field, what))?;
+    Ok(config)
 }
 
 struct Gguf {

@@ -12,7 +12,7 @@ use candle_core::{DType, Tensor};
 
 use super::digest::Digest;
 use super::weights::{Part, Source};
-use super::{Matrix, MatrixData, Model, ModelError, Weights};
+use super::{Matrix, MatrixData, Model, ModelConfig, ModelError, Weights};
 use shard::Shard;
 
 /// Loads a folder.
@@ -26,6 +26,11 @@ pub(super) fn load(folder: &Path) -> Result<Model, ModelError> {
     let weights = Weights::read(&mut source, &config, tied)?;
     let digest = source.digest.finish(&config);
     Ok(Model { config, weights, digest })
+}
+
+/// Reads only the shape.
+pub(super) fn read_config(folder: &Path) -> Result<ModelConfig, ModelError> {
+    config::read(folder).map(|(config, _)| config)
 }
 
 struct Folder {

@@ -1,0 +1,146 @@
+//! What runs on the engine's thread: the engine with those who wait for its events.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use ampd_engine::core::{
+    Engine, EngineError, Event, LedgerError, Opened, PrefillOpened, RoundId, RoundRequest, StepReport,
+};
+use tokio::runtime::Handle;
+use tokio::sync::mpsc;
+
+use super::guard::RoundGuard;
+use super::hook::{Pieces, PushHook};
+use crate::server::stats::Stats;
+
+/// Events of a round besides its tokens: prompt log-probabilities and the end.
+const OTHER_EVENTS: usize = 2;
+
+/// Who waits for a round's events.
+struct Subscriber {
+    events: mpsc::Sender<Event>,
+    /// When the round arrived at the service.
+    arrival: Instant,
+    /// When its last token came.
+    last_token: Option<Instant>,
+}
+
+/// The engine and its surroundings, owned by its thread.
+pub(in crate::server) struct Core {
+    engine: Engine,
+    subscribers: HashMap<RoundId, Subscriber>,
+    hook: PushHook,
+    stats: Arc<Stats>,
+    cancels: mpsc::UnboundedSender<RoundId>,
+}
+
+impl Core {
+    pub(super) fn new(
+        engine: Engine,
+        stats: Arc<Stats>,
+        cancels: mpsc::UnboundedSender<RoundId>,
+        runtime: Handle,
+    ) -> Self {
+        Self { engine, subscribers: HashMap::new(), hook: PushHook::new(runtime), stats, cancels }
+    }
+
+    /// The engine itself.
+    pub(in crate::server) fn engine(&mut self) -> &mut Engine {
+        &mut self.engine
+    }
+
+    /// Opens a session's round.
+    pub(in crate::server) fn open(
+        &mut self,
+        request: RoundRequest,
+    ) -> Result<(Opened, RoundGuard), EngineError> {
+        let opened = self.engine.open(request, Instant::now())?;
+        Ok((opened, RoundGuard::new(opened.id, self.cancels.clone())))
+    }
+
+    /// Opens a prefill for another worker.
+    pub(in crate::server) fn open_prefill(
+        &mut self,
+        tokens: Vec<u32>,
+        salt: [u8; 32],
+    ) -> Result<(PrefillOpened, RoundGuard), EngineError> {
+        let opened = self.engine.open_prefill(tokens, salt, Instant::now())?;
+        Ok((opened, RoundGuard::new(opened.id, self.cancels.clone())))
+    }
+
+    /// Starts an opened prefill: its new KV and its end are told to the two receivers.
+    pub(in crate::server) fn start_prefill(
+        &mut self,
+        round: RoundId,
+        from: usize,
+    ) -> Result<(mpsc::Receiver<Event>, Pieces), EngineError> {
+        self.engine.start_prefill(round, from, Instant::now())?;
+        Ok((self.subscribe(round, 0, Instant::now()), self.hook.add(round)))
+    }
+
+    /// The events of a round with at most `max_tokens` output tokens, which arrived at the service at `arrival`. The
+    /// channel can hold all of them, so that a slow reader never holds up the engine.
+    pub(in crate::server) fn subscribe(
+        &mut self,
+        round: RoundId,
+        max_tokens: usize,
+        arrival: Instant,
+    ) -> mpsc::Receiver<Event> {
+        let (events, receiver) = mpsc::channel(max_tokens + OTHER_EVENTS);
+        self.subscribers.insert(round, Subscriber { events, arrival, last_token: None });
+        receiver
+    }
+
+    pub(super) fn cancel(&mut self, round: RoundId) {
+        self.engine.cancel(round, Instant::now());
+        self.subscribers.remove(&round);
+        self.hook.remove(round);
+    }
+
+    pub(super) fn expire(&mut self) {
+        self.engine.expire(Instant::now());
+    }
+
+    pub(super) fn check(&self) -> Result<(), LedgerError> {
+        self.engine.check_ledger()
+    }
+
+    /// Runs one step and tells its events; whether it did anything.
+    pub(super) fn step(&mut self) -> Result<bool, EngineError> {
+        let started = Instant::now();
+        let report = self.engine.step(started, &mut self.hook)?;
+        let now = Instant::now();
+        if !report.is_idle() {
+            self.stats.step(&report, now - started);
+        }
+        let did_something = !report.is_idle();
+        self.deliver(report, now);
+        Ok(did_something)
+    }
+
+    fn deliver(&mut self, report: StepReport, now: Instant) {
+        for event in report.events {
+            let (round, ends) = match &event {
+                Event::Token { round, .. } | Event::PromptLogprobs { round, .. } => (*round, false),
+                Event::PrefillDone { round }
+                | Event::Finished { round, .. }
+                | Event::Failed { round, .. } => (*round, true),
+            };
+            let Some(subscriber) = self.subscribers.get_mut(&round) else { continue };
+            if matches!(event, Event::Token { .. }) {
+                match subscriber.last_token.replace(now) {
+                    None => self.stats.first_token(now.saturating_duration_since(subscriber.arrival)),
+                    Some(before) => self.stats.next_token(now - before),
+                }
+            }
+            let told = subscriber.events.try_send(event).is_ok();
+            if ends {
+                self.subscribers.remove(&round);
+                self.hook.remove(round);
+            } else if !told {
+                self.cancel(round);
+            }
+        }
+    }
+}

@@ -1,0 +1,136 @@
+//! From files to a warm engine; it takes a while and runs off the async threads.
+
+use std::time::Instant;
+
+use ampd_engine::backend::{BLOCK_TOKENS, KV_ELEMENT_BYTES, KvShape};
+use ampd_engine::core::{Engine, EngineOptions, NoHook, RoundRequest, Sampling};
+use ampd_engine::model::ModelConfig;
+use ampd_kv::{Dtype, Fingerprint};
+use ampd_perfmodel::{PerfModel, Profile};
+
+use super::Args;
+use super::guess::guess;
+use super::phase::{Lifecycle, Phase};
+use super::start::ServerError;
+
+/// The KV pool's size by default, bytes.
+const KV_MEMORY: u64 = 512 << 20;
+/// Largest profile, bytes.
+const MAX_PROFILE: u64 = 16 << 20;
+/// The form of KV bytes, as [`Fingerprint::layout`] numbers them.
+const LAYOUT: u16 = 1;
+
+/// A warm engine with what is known of it.
+pub(super) struct Loaded {
+    pub engine: Engine,
+    pub perf: PerfModel,
+    pub fingerprint: Fingerprint,
+}
+
+/// Loads the model and makes the engine.
+///
+/// # Errors
+/// When a file cannot be used, the KV pool is too small, or memory or threads cannot be had.
+pub(super) fn load(args: &Args, life: &Lifecycle) -> Result<Loaded, ServerError> {
+    let profile = args.profile.as_deref().map(read_profile).transpose()?;
+    life.set(Phase::Loading { step: "reading the model", progress: 0.05 });
+    let mut model = ampd_engine::model::load(&args.model)?;
+    let token = token_bytes(&model.config);
+    let blocks = match args.kv_blocks {
+        Some(blocks) => blocks as usize,
+        None => (args.kv_memory.unwrap_or(KV_MEMORY) / (token * BLOCK_TOKENS) as u64) as usize,
+    };
+    if blocks == 0 {
+        return Err(ServerError::KvMemory { needed: (token * BLOCK_TOKENS) as u64 });
+    }
+    let asked = args.max_context.map_or(usize::MAX, |tokens| tokens as usize);
+    let context = model.config.max_context.min(asked).min(blocks * BLOCK_TOKENS);
+    if context < model.config.max_context.min(asked) {
+        tracing::warn!(context, "the KV pool caps the context");
+    }
+    model.config.max_context = context;
+    let threads = args
+        .threads
+        .map_or_else(|| std::thread::available_parallelism().map_or(1, std::num::NonZero::get), usize::from);
+    life.set(Phase::Loading { step: "preparing the weights", progress: 0.5 });
+    let backend = ampd_engine::build_backend(&model, args.backend, threads, blocks)?;
+    let digest = model.digest;
+    drop(model);
+    let options = EngineOptions {
+        token_budget: args.token_budget as usize,
+        prefill_chunk: args.prefill_chunk as usize,
+        session_ttl: args.session_ttl,
+        ..EngineOptions::default()
+    };
+    let mut engine = Engine::new(backend, options);
+    life.set(Phase::Loading { step: "warming up", progress: 0.9 });
+    warm_up(&mut engine)?;
+    let shape = engine.kv_shape();
+    let perf = match profile {
+        Some(profile) => {
+            let own: String = blake3::Hash::from_bytes(digest).to_hex().to_string();
+            if profile.model_digest != own {
+                tracing::warn!(measured = profile.model, "the profile was measured with another model");
+            }
+            profile.perf
+        }
+        None => guess(engine.config(), shape, threads),
+    };
+    let fingerprint = fingerprint(digest, shape);
+    fingerprint.token_layer_bytes().map_err(ServerError::Fingerprint)?;
+    tracing::info!(context, blocks, threads, "the model is loaded");
+    Ok(Loaded { engine, perf, fingerprint })
+}
+
+fn token_bytes(config: &ModelConfig) -> usize {
+    2 * config.layers * config.kv_heads * config.head_dim * KV_ELEMENT_BYTES
+}
+
+fn fingerprint(model_digest: [u8; 32], shape: KvShape) -> Fingerprint {
+    Fingerprint {
+        model_digest,
+        dtype: Dtype::Bf16,
+        layout: LAYOUT,
+        block_tokens: BLOCK_TOKENS as u32,
+        layers: shape.layers as u32,
+        kv_heads: shape.kv_heads as u32,
+        head_dim: shape.head_dim as u32,
+        tensor_parallel: 1,
+    }
+}
+
+/// Runs a short round, so that the first real one does not pay for what is set up on first use. Its prompt is shorter than
+/// a block: nothing of it stays.
+fn warm_up(engine: &mut Engine) -> Result<(), ServerError> {
+    let now = Instant::now();
+    let session = "warm-up".to_owned();
+    let tokens = vec![0; (engine.config().max_context - 1).min(BLOCK_TOKENS / 2)];
+    let request = RoundRequest {
+        session: session.clone(),
+        epoch: 0,
+        salt: [0; 32],
+        tokens,
+        sampling: Sampling::default(),
+        max_tokens: 1,
+        stop_tokens: Vec::new(),
+        ignore_eos: true,
+        logprobs: None,
+        prompt_logprobs: None,
+    };
+    let round = engine.open(request, now)?.id;
+    engine.run_local(round, now)?;
+    while engine.has_work() {
+        engine.step(Instant::now(), &mut NoHook)?;
+    }
+    engine.drop_session(&session);
+    Ok(())
+}
+
+fn read_profile(path: &std::path::Path) -> Result<Profile, ServerError> {
+    let failed = |source| ServerError::ReadProfile { path: path.into(), source };
+    if std::fs::metadata(path).map_err(failed)?.len() > MAX_PROFILE {
+        return Err(failed(std::io::Error::other(format!("larger than {MAX_PROFILE} bytes"))));
+    }
+    let text = std::fs::read_to_string(path).map_err(failed)?;
+    Profile::from_json(&text).map_err(|source| ServerError::Profile { path: path.into(), source })
+}

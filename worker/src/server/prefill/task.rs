@@ -1,0 +1,213 @@
+//! One prefill task from its turn to its end.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use ampd_engine::core::{EngineError, Event, RoundError};
+use ampd_kv::{KvError, Transfer, TransferReport};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+
+use super::dispatch::Dispatch;
+use super::queue::{Job, Preparing};
+use crate::process::chain;
+use crate::protocol::{ErrorCode, ErrorDetail, PrefillDone, PrefillEvent};
+use crate::server::engine::{EngineGone, Pieces, RoundGuard};
+use crate::server::error::{engine_detail, round_detail};
+use crate::server::kv_store::observe;
+
+/// How long a task waits for KV blocks that other tasks hold.
+const BLOCKS_PATIENCE: Duration = Duration::from_secs(5);
+/// How often it asks.
+const BLOCKS_RETRY: Duration = Duration::from_millis(20);
+
+/// Why a task failed.
+#[derive(Debug, thiserror::Error)]
+enum TaskError {
+    #[error("KV could not be moved")]
+    Transfer(#[from] KvError),
+    #[error("the lease is for tokens {got:?}, the task for {expected:?}")]
+    Range { got: std::ops::Range<usize>, expected: std::ops::Range<usize> },
+    #[error("computed KV did not leave fast enough")]
+    Slow,
+    #[error("the engine refused")]
+    Engine(#[from] EngineError),
+    #[error("the prefill failed")]
+    Round(#[from] RoundError),
+    #[error(transparent)]
+    Gone(#[from] EngineGone),
+}
+
+impl TaskError {
+    fn detail(&self) -> ErrorDetail {
+        let code = match self {
+            Self::Transfer(_) | Self::Range { .. } | Self::Slow => ErrorCode::TransferFailed,
+            Self::Engine(error) => engine_detail(error).code,
+            Self::Round(error) => round_detail(error).code,
+            Self::Gone(_) => ErrorCode::EngineFailed,
+        };
+        ErrorDetail::new(code, chain(self))
+    }
+}
+
+/// A task whose turn it is.
+pub(super) struct Task {
+    pub context: Arc<Dispatch>,
+    pub job: Job,
+    /// Its place among those that prepare, until it is in the engine.
+    pub turn: Option<(Preparing, OwnedSemaphorePermit)>,
+}
+
+/// A prefill that is open in the engine, with its transfer. Dropping it gives everything back at once.
+struct Prepared {
+    guard: RoundGuard,
+    transfer: Transfer,
+    /// First token to compute.
+    from: usize,
+    cached: usize,
+    pulled: usize,
+    pull_s: f64,
+}
+
+impl Task {
+    /// Runs the task; its end is told to whoever waits for it.
+    pub(super) async fn run(mut self) {
+        let cancel = self.job.cancel.clone();
+        let outcome = cancel.run_until_cancelled(self.work()).await;
+        let metrics = self.context.stats.metrics();
+        let (label, last) = match outcome {
+            None => ("cancelled", None),
+            Some(Ok(done)) => ("ok", Some(PrefillEvent::Done(done))),
+            Some(Err(error)) => {
+                let job = &self.job.task;
+                tracing::warn!(
+                    request_id = job.request_id,
+                    task = job.task,
+                    error = chain(&error),
+                    "a prefill failed"
+                );
+                ("error", Some(PrefillEvent::Error(error.detail())))
+            }
+        };
+        metrics.prefills.with(["remote", label]).inc();
+        if let Some(last) = last {
+            self.tell(last);
+        }
+    }
+
+    /// The channel holds all events of a task, and a receiver that is gone has cancelled it.
+    fn tell(&self, event: PrefillEvent) {
+        let _ = self.job.events.try_send(event);
+    }
+
+    async fn work(&mut self) -> Result<PrefillDone, TaskError> {
+        let prepared = self.prepare().await?;
+        self.wait_for_room().await;
+        let started = Instant::now();
+        let Prepared { guard, mut transfer, from, cached, pulled, pull_s } = prepared;
+        let id = guard.id();
+        let (events, pieces) = self.context.engine.call(move |core| core.start_prefill(id, from)).await??;
+        self.turn = None;
+        self.tell(PrefillEvent::Started {});
+        push(&mut transfer, pieces, events).await?;
+        let metrics = self.context.stats.metrics();
+        metrics.prefill_seconds.observe(started.elapsed().as_secs_f64());
+        let report: TransferReport = transfer.finish().await?;
+        observe(metrics, &report);
+        self.context.stats.first_token(self.job.arrival.elapsed());
+        let waited = started.duration_since(self.job.queued).as_secs_f64();
+        let queue_s = (waited - pull_s).max(0.0);
+        metrics.prefill_queue_seconds.observe(queue_s);
+        Ok(PrefillDone {
+            queue_s,
+            pull_s,
+            compute_s: started.elapsed().as_secs_f64(),
+            pulled_tokens: pulled as u64,
+            cached_tokens: cached as u64,
+        })
+    }
+
+    /// Opens prefill and transfer, and brings both to where the increment can be computed: the history that is not
+    /// cached here is pulled, what is cached beyond it is pushed.
+    async fn prepare(&self) -> Result<Prepared, TaskError> {
+        let started = Instant::now();
+        let Job { task, handle, .. } = &self.job;
+        let engine = &self.context.engine;
+        let (tokens, salt) = (task.tokens.clone(), task.salt.0);
+        let (opened, guard) = engine.call(move |core| core.open_prefill(tokens, salt)).await??;
+        let (id, cached) = (guard.id(), opened.cached);
+        let side = &self.context.side;
+        let mut transfer = side.kv.open(&task.kv_addr, &side.decode_uri, handle).await?;
+        let expected = task.history..task.tokens.len();
+        if transfer.range() != expected {
+            return Err(TaskError::Range { got: transfer.range(), expected });
+        }
+        let layers = engine.call(|core| core.engine().kv_shape().layers).await?;
+        if cached < task.history {
+            let mut pull = transfer.pull(0..layers, cached..task.history)?;
+            while let Some(piece) = pull.next().await? {
+                self.import(&guard, piece).await?;
+            }
+        }
+        for layer in (0..layers).filter(|_| cached > task.history) {
+            let tokens = task.history..cached;
+            let span = tokens.clone();
+            let read = engine.transfer(move |core| {
+                let mut out = Vec::new();
+                core.engine().read_kv(id, layer, span, &mut out).map(|()| out)
+            });
+            transfer.push(layer, tokens, read.await??.into()).await?;
+        }
+        let pulled = task.history.saturating_sub(cached);
+        let pull_s = if pulled > 0 { started.elapsed().as_secs_f64() } else { 0.0 };
+        Ok(Prepared { guard, transfer, from: cached.max(task.history), cached, pulled, pull_s })
+    }
+
+    /// Writes a pulled piece. Blocks that other tasks hold come free when those end.
+    async fn import(&self, guard: &RoundGuard, piece: ampd_kv::Piece) -> Result<(), TaskError> {
+        let id = guard.id();
+        let patience = Instant::now() + BLOCKS_PATIENCE;
+        loop {
+            let ampd_kv::Piece { layer, tokens, data } = piece.clone();
+            let write =
+                self.context.engine.transfer(move |core| core.engine().import(id, layer, tokens, &data));
+            match write.await? {
+                Err(EngineError::KvExhausted { .. }) if Instant::now() < patience => {
+                    tokio::time::sleep(BLOCKS_RETRY).await;
+                }
+                written => return Ok(written?),
+            }
+        }
+    }
+
+    /// Waits until the engine has less than a step's worth of prompts to compute, so that small tasks share steps and
+    /// large ones leave the order of those behind them open.
+    async fn wait_for_room(&self) {
+        let budget = self.context.side.token_budget;
+        let mut load = self.context.engine.watch_load();
+        // An engine that is gone is noticed by the next call.
+        let _ = load.wait_for(|load| load.waiting_prefill_tokens < budget).await;
+    }
+}
+
+/// Pushes the new KV while it is computed; returns when all of it is handed over.
+async fn push(
+    transfer: &mut Transfer,
+    mut pieces: Pieces,
+    mut events: mpsc::Receiver<Event>,
+) -> Result<(), TaskError> {
+    loop {
+        let piece = tokio::select! {
+            piece = pieces.recv() => piece,
+            error = transfer.failed() => return Err(error.into()),
+        };
+        let Some(piece) = piece else { break };
+        transfer.push(piece.layer, piece.tokens, piece.data).await?;
+    }
+    // The engine tells the end before it closes the pieces' channel.
+    match events.try_recv() {
+        Ok(Event::PrefillDone { .. }) => Ok(()),
+        Ok(Event::Failed { error, .. }) => Err(error.into()),
+        Err(mpsc::error::TryRecvError::Disconnected) => Err(EngineGone.into()),
+        _ => Err(TaskError::Slow),
+    }
+}

@@ -1,0 +1,27 @@
+//! The rounds of a decode worker: opened ones that wait for their `run`, and running ones.
+
+mod handlers;
+mod remote;
+mod run;
+mod table;
+
+pub(super) use handlers::{bind, cancel, open, run};
+pub(super) use table::RoundTable;
+
+use ampd_kv::Leases;
+
+/// What only a decode worker has.
+pub(super) struct DecodeSide {
+    /// Its rounds.
+    pub table: RoundTable,
+    /// Leases for prefill workers.
+    pub leases: Leases,
+    /// Where prefill workers find its KV, `host:port`.
+    pub kv_addr: String,
+    /// SAN URI of this worker.
+    pub own_uri: String,
+    /// SAN URI that prefill workers have.
+    pub prefill_uri: String,
+    /// For calls to prefill workers.
+    pub http: reqwest::Client,
+}

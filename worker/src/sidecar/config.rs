@@ -1,0 +1,174 @@
+//! The checked form of the command line.
+
+use std::path::Path;
+use std::time::Duration;
+
+use ampd_scheduler::{PolicyConfig, SignalAges, Slo};
+use http::HeaderName;
+use reqwest::Url;
+
+use super::args::{Args, OnRemoteFailure, SignalSource};
+use super::auth::Keys;
+use super::error::StartError;
+use crate::http::require_tls;
+
+/// Longest of any duration that a flag gives.
+const LONGEST: Duration = Duration::from_hours(24 * 7);
+
+/// What a sidecar does, beyond addresses and files.
+#[derive(Debug, Clone)]
+pub(super) struct Config {
+    pub slo: Slo,
+    pub policy: PolicyConfig,
+    pub ages: SignalAges,
+    pub window_s: f64,
+    pub signals: Signals,
+    pub session_headers: Vec<HeaderName>,
+    pub session_ttl_s: f64,
+    pub on_remote_failure: OnRemoteFailure,
+    pub keys: Keys,
+    pub max_inflight: usize,
+    pub grace: Duration,
+}
+
+/// Where signals come from.
+#[derive(Debug, Clone)]
+pub(super) enum Signals {
+    /// The workers.
+    Direct,
+    /// A Prometheus server.
+    Prometheus(Url),
+}
+
+impl Config {
+    /// Checks the flags and reads the small files.
+    pub(super) fn new(args: &Args) -> Result<Self, StartError> {
+        let slo = Slo {
+            ttft_s: positive("--slo-ttft", args.slo_ttft)?,
+            itl_s: positive("--slo-itl", args.slo_itl)?,
+        };
+        let policy = PolicyConfig {
+            policy: args.policy.into(),
+            alpha: args.alpha,
+            beta: args.beta,
+            min_remote_tokens: args.min_remote_tokens,
+        };
+        policy.build()?;
+        let window_s = positive("--window", args.window)?;
+        let ages = SignalAges::default();
+        if !(1..=65_536).contains(&args.max_inflight) {
+            return Err(bad("--max-inflight", format!("{} is not 1 to 65536", args.max_inflight)));
+        }
+        let keys = args.api_keys_file.as_deref().map(Keys::load).transpose()?;
+        require_tls("--listen", args.listen, keys.is_some(), "--api-keys-file")?;
+        require_tls("--internal-listen", args.internal_listen, args.tls_dir.is_some(), "--tls-dir")?;
+        Ok(Self {
+            slo,
+            policy,
+            ages: SignalAges { held_s: window_s.max(ages.fresh_s), ..ages },
+            window_s,
+            signals: signals(args)?,
+            session_headers: session_headers(&args.session_header)?,
+            session_ttl_s: positive("--session-ttl", args.session_ttl)?,
+            on_remote_failure: args.on_remote_failure,
+            keys: keys.unwrap_or_default(),
+            max_inflight: args.max_inflight,
+            grace: args.grace.min(LONGEST),
+        })
+    }
+}
+
+fn bad(flag: &'static str, what: impl Into<String>) -> StartError {
+    StartError::Flag { flag, what: what.into() }
+}
+
+fn positive(flag: &'static str, duration: Duration) -> Result<f64, StartError> {
+    if duration.is_zero() || duration > LONGEST {
+        return Err(bad(
+            flag,
+            format!("{} is not above 0 and at most 7 days", humantime::format_duration(duration)),
+        ));
+    }
+    Ok(duration.as_secs_f64())
+}
+
+fn signals(args: &Args) -> Result<Signals, StartError> {
+    const FLAG: &str = "--prometheus-url";
+    match (args.signals, &args.prometheus_url) {
+        (SignalSource::Direct, _) => Ok(Signals::Direct),
+        (SignalSource::Prometheus, None) => Err(bad(FLAG, "is needed with --signals prometheus")),
+        (SignalSource::Prometheus, Some(url)) => match Url::parse(url) {
+            Ok(url) if url.scheme() == "http" && url.has_host() => Ok(Signals::Prometheus(url)),
+            Ok(_) => Err(bad(FLAG, format!("{url:?} is not an http address"))),
+            Err(error) => Err(bad(FLAG, format!("{url:?}: {error}"))),
+        },
+    }
+}
+
+fn session_headers(names: &[String]) -> Result<Vec<HeaderName>, StartError> {
+    const FLAG: &str = "--session-header";
+    if names.len() > 16 {
+        return Err(bad(FLAG, "16 headers at most"));
+    }
+    let parse =
+        |name: &String| name.parse::<HeaderName>().map_err(|error| bad(FLAG, format!("{name:?}: {error}")));
+    names.iter().map(parse).collect()
+}
+
+/// What all sidecars of a service know and nobody else needs: its authority's certificate, and its name.
+pub(super) fn secret(args: &Args) -> Result<Vec<u8>, StartError> {
+    let mut secret = format!("{}/{}\n", args.namespace, args.service).into_bytes();
+    if let Some(folder) = &args.tls_dir {
+        secret.extend(read("--tls-dir", &folder.join("ca.pem"))?);
+    }
+    Ok(secret)
+}
+
+fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
+    std::fs::read(path).map_err(|source| StartError::Read { flag, path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    fn config(flags: &[&str]) -> Result<Config, StartError> {
+        let needed =
+            ["x", "--name=d0", "--namespace=n", "--service=s", "--topology=t", "--model=m", "--model-name=m"];
+        Config::new(&Cli::parse_from(needed.iter().chain(flags)).args)
+    }
+
+    #[test]
+    fn flags_at_fault_are_named() {
+        assert!(config(&[]).is_ok());
+        for (flags, named) in [
+            (&["--slo-ttft=0s"][..], "--slo-ttft"),
+            (&["--max-inflight=0"], "--max-inflight"),
+            (&["--signals=prometheus"], "--prometheus-url"),
+            (&["--signals=prometheus", "--prometheus-url=ftp://x"], "--prometheus-url"),
+            (&["--session-header=a b"], "--session-header"),
+            (&["--listen=0.0.0.0:80"], "--listen"),
+            (&["--internal-listen=0.0.0.0:80"], "--internal-listen"),
+            (&["--api-keys-file=/nowhere"], "--api-keys-file"),
+        ] {
+            let error = config(flags).unwrap_err().to_string();
+            assert!(error.contains(named), "{error} should name {named}");
+        }
+        assert!(matches!(config(&["--alpha=-1"]), Err(StartError::Policy(_))));
+    }
+
+    #[test]
+    fn session_headers_have_defaults() {
+        let names: Vec<_> = config(&[]).unwrap().session_headers;
+        assert_eq!(names, ["x-session-id", "x-dynamo-session-id"]);
+        assert_eq!(config(&["--session-header=x-a,x-b"]).unwrap().session_headers, ["x-a", "x-b"]);
+    }
+}

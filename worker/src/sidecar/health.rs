@@ -1,0 +1,99 @@
+//! Whether a peer lives, from the calls to it, with hysteresis.
+
+/// A peer that has not answered for so long, seconds, is gone.
+pub(super) const SILENCE_S: f64 = 1.2;
+/// Answers in a row that bring it back.
+const RETURN: u32 = 2;
+
+/// What the last calls to one peer say.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Health {
+    alive: bool,
+    answered_s: f64,
+    answers: u32,
+    failures: u32,
+}
+
+/// How a call to a peer failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Failure {
+    /// Nothing listens there: it is gone at once.
+    Refused,
+    /// No answer in time: it is gone when this lasts.
+    Silent,
+}
+
+impl Health {
+    /// A peer of which nothing is known yet counts as alive or not, as `alive` says.
+    pub(super) fn new(alive: bool, now_s: f64) -> Self {
+        Self { alive, answered_s: now_s, answers: 0, failures: 0 }
+    }
+
+    /// Takes in an answer; true when it brings the peer back, or when the peer was silent for so long that it should have
+    /// been given up: then it may have slept, or this process has.
+    pub(super) fn answered(&mut self, now_s: f64) -> bool {
+        let gap = now_s - self.answered_s > SILENCE_S;
+        self.answers = if gap { 1 } else { self.answers + 1 };
+        self.failures = 0;
+        self.answered_s = now_s;
+        let back = !self.alive && self.answers >= RETURN;
+        let slept = self.alive && gap;
+        self.alive |= back;
+        back || slept
+    }
+
+    /// Takes in a call that failed; true when this makes the peer count as gone.
+    pub(super) fn failed(&mut self, failure: Failure, now_s: f64) -> bool {
+        self.answers = 0;
+        self.failures += 1;
+        let gone = match failure {
+            Failure::Refused => true,
+            Failure::Silent => self.failures >= 2 && now_s - self.answered_s > SILENCE_S,
+        };
+        let lost = self.alive && gone;
+        self.alive &= !gone;
+        lost
+    }
+
+    pub(super) fn alive(&self) -> bool {
+        self.alive
+    }
+
+    /// When it last answered.
+    pub(super) fn answered_s(&self) -> f64 {
+        self.answered_s
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_ends_it_at_once_and_two_answers_bring_it_back() {
+        let mut health = Health::new(true, 0.0);
+        assert!(!health.answered(0.2));
+        assert!(health.failed(Failure::Refused, 0.4));
+        assert!(!health.alive() && !health.failed(Failure::Refused, 0.5));
+        assert!(!health.answered(0.6) && !health.alive());
+        assert!(health.answered(0.8) && health.alive());
+    }
+
+    #[test]
+    fn a_late_answer_is_forgiven_and_lasting_silence_is_not() {
+        let mut health = Health::new(true, 0.0);
+        assert!(!health.failed(Failure::Silent, 0.7));
+        assert!(!health.answered(1.0) && health.alive());
+        assert!(!health.failed(Failure::Silent, 1.5));
+        assert!(!health.failed(Failure::Silent, 2.0) && health.alive());
+        assert!(health.failed(Failure::Silent, 2.3) && !health.alive());
+    }
+
+    #[test]
+    fn one_who_slept_is_told_apart_from_one_who_did_not() {
+        let mut health = Health::new(true, 0.0);
+        assert!(!health.answered(0.2));
+        assert!(health.answered(9.0) && health.alive());
+        assert!(!health.answered(9.2));
+    }
+}

@@ -1,0 +1,164 @@
+//! A worker's load as routing and binding need it.
+
+use ampd_engine::backend::BLOCK_TOKENS;
+use ampd_scheduler::{BindCandidate, DecodeLoad};
+use ampd_telemetry::exposition::{Sample, parse};
+
+use crate::protocol::LoadReport;
+
+/// A worker's load at one moment.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct WorkerLoad {
+    /// Whether it takes work.
+    pub ready: bool,
+    /// Rounds that decode.
+    pub running: u32,
+    /// Predicted seconds of its prefills, waiting and running.
+    pub backlog_s: f64,
+    /// Mean context of the decoding rounds, tokens.
+    pub mean_context: f64,
+    /// Mean time to first token over its window, seconds.
+    pub windowed_ttft_s: Option<f64>,
+    /// Mean time between tokens over its window, seconds.
+    pub windowed_itl_s: Option<f64>,
+    /// Tokens of KV that are free or could be freed at once.
+    pub free_kv_tokens: u64,
+    /// Sessions held.
+    pub sessions: u32,
+}
+
+impl From<&LoadReport> for WorkerLoad {
+    fn from(report: &LoadReport) -> Self {
+        Self {
+            ready: true,
+            running: narrow(report.running),
+            backlog_s: report.backlog_s,
+            mean_context: report.mean_context,
+            windowed_ttft_s: report.windowed_ttft_s,
+            windowed_itl_s: report.windowed_itl_s,
+            free_kv_tokens: (report.kv.free + report.kv.cached).saturating_mul(BLOCK_TOKENS as u64),
+            sessions: narrow(report.sessions),
+        }
+    }
+}
+
+impl WorkerLoad {
+    /// What a routing policy sees of the bound decode worker.
+    pub(super) fn decode(&self) -> DecodeLoad {
+        DecodeLoad {
+            windowed_itl_s: self.windowed_itl_s,
+            running: self.running,
+            mean_context: self.mean_context,
+            queued_prefill_s: self.backlog_s,
+        }
+    }
+
+    /// What binding sees.
+    pub(super) fn candidate(&self) -> BindCandidate {
+        BindCandidate {
+            free_kv_tokens: self.free_kv_tokens,
+            sessions: self.sessions,
+            running: self.running,
+            ready: self.ready,
+        }
+    }
+}
+
+/// What all series of a worker's load begin with.
+pub(super) const PREFIX: &str = "ampd_worker_";
+
+/// A text that holds no load.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum LoadError {
+    #[error("the load is not in Prometheus' text form")]
+    Form(#[from] ampd_telemetry::exposition::ParseError),
+    #[error("the load lacks the series {PREFIX}{0}")]
+    Lacks(&'static str),
+}
+
+impl WorkerLoad {
+    /// Reads a worker's `/metrics/load`.
+    pub(super) fn parse(text: &str) -> Result<Self, LoadError> {
+        Self::from_samples(&parse(text.as_bytes())?)
+    }
+
+    /// Finds the load in the samples of one worker.
+    pub(super) fn from_samples(samples: &[Sample]) -> Result<Self, LoadError> {
+        let find = |name: &'static str, class: Option<&str>| {
+            samples
+                .iter()
+                .find(|sample| {
+                    sample.name.strip_prefix(PREFIX) == Some(name) && sample.label("class") == class
+                })
+                .map(|sample| sample.value)
+                .ok_or(LoadError::Lacks(name))
+        };
+        let count = |name, class| find(name, class).map(whole);
+        // Windows without samples are NaN.
+        let mean = |name| find(name, None).map(|value| Some(value).filter(|value| value.is_finite()));
+        let reclaimable = count("kv_blocks", Some("free"))? + count("kv_blocks", Some("cached"))?;
+        Ok(Self {
+            ready: find("ready", None)? == 1.0,
+            running: narrow(count("running_rounds", None)?),
+            backlog_s: find("backlog_seconds", None)?,
+            mean_context: find("context_tokens_mean", None)?,
+            windowed_ttft_s: mean("windowed_ttft_seconds")?,
+            windowed_itl_s: mean("windowed_itl_seconds")?,
+            free_kv_tokens: reclaimable.saturating_mul(BLOCK_TOKENS as u64),
+            sessions: narrow(count("sessions", None)?),
+        })
+    }
+}
+
+/// A count from a series: at most 2^40, so that sums of some stay far from overflow; nonsense is 0.
+fn whole(value: f64) -> u64 {
+    value.clamp(0.0, (1_u64 << 40) as f64) as u64
+}
+
+fn narrow(count: u64) -> u32 {
+    u32::try_from(count).unwrap_or(u32::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use ampd_telemetry::{KvBlocks, LoadSample, WorkerMetrics};
+
+    use super::*;
+
+    #[test]
+    fn what_a_worker_renders_is_read() {
+        let metrics = WorkerMetrics::new("prefill", "p0").unwrap();
+        let sample = LoadSample {
+            running_rounds: 3,
+            queued_prefills: 2,
+            queued_prefill_tokens: 100,
+            backlog_seconds: 0.5,
+            context_tokens_mean: 12.5,
+            windowed_ttft_seconds: Some(0.25),
+            windowed_itl_seconds: None,
+            kv_blocks: KvBlocks { total: 10, free: 4, active: 3, leased: 1, cached: 2 },
+            sessions: 7,
+            ready: true,
+        };
+        let text = metrics.render_load_of(&sample).unwrap();
+        let expected = WorkerLoad {
+            ready: true,
+            running: 3,
+            backlog_s: 0.5,
+            mean_context: 12.5,
+            windowed_ttft_s: Some(0.25),
+            windowed_itl_s: None,
+            free_kv_tokens: 6 * BLOCK_TOKENS as u64,
+            sessions: 7,
+        };
+        assert_eq!(WorkerLoad::parse(&text).unwrap(), expected);
+        let without = text.lines().filter(|line| !line.contains("backlog")).collect::<Vec<_>>().join("\n");
+        assert!(matches!(WorkerLoad::parse(&without), Err(LoadError::Lacks("backlog_seconds"))));
+        assert!(matches!(WorkerLoad::parse("{nonsense"), Err(LoadError::Form(_))));
+    }
+
+    #[test]
+    fn nonsense_counts_as_nothing() {
+        assert_eq!((whole(f64::NAN), whole(-1.0), whole(f64::INFINITY)), (0, 0, 1 << 40));
+    }
+}

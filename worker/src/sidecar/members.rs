@@ -1,0 +1,139 @@
+//! The decode workers with their sidecars: who lives, and who has room for a session.
+
+use std::collections::HashMap;
+
+use ampd_scheduler::BindCandidate;
+use parking_lot::Mutex;
+
+use super::clock::Clock;
+use super::health::{Failure, Health, SILENCE_S};
+use super::wire::MemberStatus;
+use crate::topology::Topology;
+
+/// What is known of the decode members, by name.
+#[derive(Debug)]
+pub(super) struct Members {
+    clock: Clock,
+    members: Mutex<HashMap<String, Member>>,
+}
+
+#[derive(Debug)]
+struct Member {
+    health: Health,
+    /// Its last status and when that was true.
+    status: Option<(MemberStatus, f64)>,
+    /// Sessions bound since then: when, and the tokens of KV that each will need.
+    bound: Vec<(f64, u64)>,
+}
+
+impl Member {
+    /// Nobody is taken for gone before a call has failed.
+    fn new(now_s: f64) -> Self {
+        Self { health: Health::new(true, now_s), status: None, bound: Vec::new() }
+    }
+
+    fn candidate(&self, now_s: f64) -> BindCandidate {
+        let unknown = BindCandidate { free_kv_tokens: 0, sessions: 0, running: 0, ready: true };
+        let known = self.status.as_ref().map_or(unknown, |(status, at_s)| BindCandidate {
+            free_kv_tokens: status.free_kv_tokens,
+            sessions: status.sessions,
+            running: status.running,
+            // One that answers may itself have lost sight of its worker.
+            ready: status.ready && now_s - at_s <= 2.0 * SILENCE_S,
+        });
+        let promised: u64 = self.bound.iter().map(|(_, tokens)| tokens).sum();
+        BindCandidate {
+            free_kv_tokens: known.free_kv_tokens.saturating_sub(promised),
+            sessions: known.sessions.saturating_add(self.bound.len() as u32),
+            ready: known.ready && self.health.alive(),
+            ..known
+        }
+    }
+}
+
+impl Members {
+    pub(super) fn new(clock: Clock) -> Self {
+        Self { clock, members: Mutex::default() }
+    }
+
+    /// Forgets members that the topology no longer has.
+    pub(super) fn keep(&self, topology: &Topology) {
+        self.members.lock().retain(|name, _| topology.decode.iter().any(|member| member.name == *name));
+    }
+
+    /// Takes in a status that came just now.
+    pub(super) fn answered(&self, status: MemberStatus) {
+        let now_s = self.clock.now_s();
+        let at_s = now_s - status.age_ms as f64 / 1e3;
+        self.with(&status.name.clone(), |member| {
+            member.health.answered(now_s);
+            member.bound.retain(|(bound_s, _)| *bound_s >= at_s);
+            member.status = Some((status, at_s));
+        });
+    }
+
+    /// Takes in a call that failed.
+    pub(super) fn failed(&self, name: &str, failure: Failure) {
+        let now_s = self.clock.now_s();
+        if self.with(name, |member| member.health.failed(failure, now_s)) {
+            tracing::warn!(member = name, ?failure, "a decode member is gone");
+        }
+    }
+
+    /// Whether the member's sidecar answers, as far as is known.
+    pub(super) fn alive(&self, name: &str) -> bool {
+        self.members.lock().get(name).is_none_or(|member| member.health.alive())
+    }
+
+    /// Notes a session that was bound to a member and will need `tokens` of KV.
+    pub(super) fn bound(&self, name: &str, tokens: u64) {
+        let now_s = self.clock.now_s();
+        self.with(name, |member| member.bound.push((now_s, tokens)));
+    }
+
+    /// What binding sees of a member.
+    pub(super) fn candidate(&self, name: &str) -> BindCandidate {
+        let now_s = self.clock.now_s();
+        self.with(name, |member| member.candidate(now_s))
+    }
+
+    fn with<T>(&self, name: &str, use_it: impl FnOnce(&mut Member) -> T) -> T {
+        let now_s = self.clock.now_s();
+        use_it(self.members.lock().entry(name.to_owned()).or_insert_with(|| Member::new(now_s)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn status(name: &str, free_kv_tokens: u64, ready: bool, age_ms: u64) -> MemberStatus {
+        MemberStatus { name: name.into(), ready, free_kv_tokens, sessions: 1, running: 0, age_ms }
+    }
+
+    #[test]
+    fn sessions_bound_since_the_status_count_until_the_next() {
+        let members = Members::new(Clock::new());
+        members.answered(status("a", 1000, true, 0));
+        members.bound("a", 300);
+        let candidate = members.candidate("a");
+        assert_eq!((candidate.free_kv_tokens, candidate.sessions, candidate.ready), (700, 2, true));
+        members.answered(status("a", 800, true, 0));
+        assert_eq!(members.candidate("a").free_kv_tokens, 800);
+    }
+
+    #[test]
+    fn neither_the_gone_nor_the_unready_nor_the_unseen_get_sessions() {
+        let members = Members::new(Clock::new());
+        assert!(members.alive("a") && members.candidate("a").ready);
+        members.answered(status("a", 1000, false, 0));
+        assert!(members.alive("a") && !members.candidate("a").ready);
+        members.answered(status("a", 1000, true, 5000));
+        assert!(!members.candidate("a").ready);
+        members.answered(status("b", 1000, true, 0));
+        members.failed("b", Failure::Refused);
+        assert!(!members.alive("b") && !members.candidate("b").ready);
+        members.keep(&Topology::default());
+        assert!(members.alive("b"));
+    }
+}

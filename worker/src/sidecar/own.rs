@@ -1,0 +1,106 @@
+//! The decode worker beside this sidecar.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+
+use super::clock::Clock;
+use super::epochs::Epochs;
+use super::health::{Failure, Health};
+use super::load::WorkerLoad;
+use super::wire::MemberStatus;
+
+/// What is known of the own worker.
+#[derive(Debug)]
+pub(super) struct OwnWorker {
+    name: String,
+    clock: Clock,
+    state: Mutex<(Health, WorkerLoad)>,
+    fence: AtomicU64,
+}
+
+impl OwnWorker {
+    /// A worker that has not answered yet.
+    pub(super) fn new(name: String, clock: Clock) -> Self {
+        let state = Mutex::new((Health::new(false, clock.now_s()), WorkerLoad::default()));
+        Self { name, clock, state, fence: AtomicU64::new(0) }
+    }
+
+    pub(super) fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Takes in what the worker answered. When it was away, all bindings from before are void: their sessions may be bound
+    /// elsewhere by now.
+    pub(super) fn answered(&self, load: WorkerLoad, epochs: &Epochs) {
+        let back = {
+            let mut state = self.state.lock();
+            let back = state.0.answered(self.clock.now_s());
+            if back {
+                self.fence.fetch_max(epochs.next(0), Ordering::Relaxed);
+            }
+            state.1 = load;
+            back
+        };
+        if back {
+            tracing::info!(worker = self.name, "the own worker answers; older bindings are void");
+        }
+    }
+
+    /// Takes in a call that failed.
+    pub(super) fn failed(&self, failure: Failure) {
+        let lost = self.state.lock().0.failed(failure, self.clock.now_s());
+        if lost {
+            tracing::warn!(worker = self.name, ?failure, "the own worker is gone");
+        }
+    }
+
+    /// Whether it serves rounds.
+    pub(super) fn ready(&self) -> bool {
+        let state = self.state.lock();
+        state.0.alive() && state.1.ready
+    }
+
+    /// Bindings with an epoch up to this one are void.
+    pub(super) fn fence(&self) -> u64 {
+        self.fence.load(Ordering::Relaxed)
+    }
+
+    /// What other sidecars are told.
+    pub(super) fn status(&self) -> MemberStatus {
+        let state = self.state.lock();
+        let (health, load) = &*state;
+        MemberStatus {
+            name: self.name.clone(),
+            ready: health.alive() && load.ready,
+            free_kv_tokens: load.free_kv_tokens,
+            sessions: load.sessions,
+            running: load.running,
+            age_ms: ((self.clock.now_s() - health.answered_s()).max(0.0) * 1e3) as u64,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_worker_that_comes_back_voids_older_bindings() {
+        let (own, epochs) = (OwnWorker::new("d0".into(), Clock::new()), Epochs::default());
+        let ready = WorkerLoad { ready: true, ..WorkerLoad::default() };
+        assert!(!own.ready());
+        own.answered(ready, &epochs);
+        own.answered(ready, &epochs);
+        assert!(own.ready() && own.status().ready);
+        let first = own.fence();
+        let binding = epochs.next(0);
+        own.answered(ready, &epochs);
+        assert!(own.fence() == first && binding > first);
+        own.failed(Failure::Refused);
+        assert!(!own.ready() && !own.status().ready);
+        own.answered(ready, &epochs);
+        own.answered(ready, &epochs);
+        assert!(own.ready() && own.fence() > binding);
+    }
+}

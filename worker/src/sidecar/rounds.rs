@@ -1,0 +1,86 @@
+//! The rounds that run on the own worker: one at a time for each session, and numbered.
+
+use std::time::Duration;
+
+use parking_lot::Mutex;
+
+use super::lines::{Lines, Turn};
+use super::lru::Lru;
+use super::naming::companion;
+use super::wire::Refusal;
+use crate::protocol::ErrorCode;
+
+/// Rounds of one session that may wait.
+const MAX_WAITING: usize = 32;
+/// How long one may wait.
+const LONGEST_WAIT: Duration = Duration::from_mins(2);
+/// Names under which rounds of a session go on beside each other.
+const MAX_ASIDE: usize = 64;
+/// Sessions whose rounds are counted at most.
+const MAX_COUNTED: usize = 1 << 18;
+
+/// Whose turn it is, and how many rounds there were.
+#[derive(Debug)]
+pub(super) struct Rounds {
+    lines: Lines,
+    counts: Mutex<Lru<String, u64>>,
+}
+
+impl Rounds {
+    pub(super) fn new(ttl_s: f64) -> Self {
+        Self { lines: Lines::new(MAX_WAITING), counts: Mutex::new(Lru::new(MAX_COUNTED, ttl_s)) }
+    }
+
+    /// Waits until the session has no other round. With `aside` a companion's name is taken instead of waiting. Returns the
+    /// name under which the round runs.
+    pub(super) async fn turn(&self, session: &str, aside: bool) -> Result<(String, Turn), Refusal> {
+        if aside {
+            // Numbers under 100 are for the companions of one request.
+            let names = std::iter::once(0).chain(100..100 + MAX_ASIDE).map(|n| companion(session, n));
+            for name in names {
+                if let Some(turn) = self.lines.enter(&name) {
+                    return Ok((name, turn));
+                }
+            }
+        }
+        match self.lines.wait(session, LONGEST_WAIT).await {
+            Ok(turn) => Ok((session.to_owned(), turn)),
+            Err(error) => Err(Refusal {
+                retry_after_ms: Some(1000),
+                ..Refusal::new(ErrorCode::SessionBusy, format!("the session has a round: {error}"))
+            }),
+        }
+    }
+
+    /// The number of the session's next round, when it is known to have had `before`.
+    pub(super) fn number(&self, session: &str, before: u64, now_s: f64) -> u64 {
+        let mut counts = self.counts.lock();
+        let counted = counts.get(session, now_s).copied().unwrap_or(0);
+        let number = counted.max(before) + 1;
+        counts.insert(session.to_owned(), number, now_s);
+        number
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn conversations_that_begin_alike_go_on_beside_each_other() {
+        let rounds = Rounds::new(10.0);
+        let (first, _turn) = rounds.turn("s/t/x", true).await.unwrap();
+        let (second, _other) = rounds.turn("s/t/x", true).await.unwrap();
+        assert_eq!(first, "s/t/x");
+        assert_ne!(second, first);
+    }
+
+    #[test]
+    fn rounds_are_numbered_on() {
+        let rounds = Rounds::new(10.0);
+        assert_eq!(rounds.number("a", 0, 0.0), 1);
+        assert_eq!(rounds.number("a", 0, 1.0), 2);
+        assert_eq!(rounds.number("a", 7, 2.0), 8);
+        assert_eq!(rounds.number("a", 0, 20.0), 1);
+    }
+}

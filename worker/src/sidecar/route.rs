@@ -1,0 +1,142 @@
+//! The decision where a round's prefill runs.
+
+use std::time::{Duration, Instant};
+
+use ampd_scheduler::{Costs, Decision, DecodeLoad, PolicyKind, PrefillLoad, RouteInput, Slo, Target};
+
+use super::load::WorkerLoad;
+use super::signals::Dispatch;
+use super::state::Shared;
+use crate::protocol::RoundOpened;
+use crate::topology::PrefillMember;
+
+/// Candidates whose load is asked for at a decision.
+const PROBED: usize = 2;
+/// How long a decision waits for their answers.
+const PROBE_WAIT: Duration = Duration::from_millis(2);
+/// How long an answer may take to be of use for later decisions.
+const PROBE_DEADLINE: Duration = Duration::from_millis(500);
+
+/// A decision with what carries it out.
+#[derive(Debug)]
+pub(super) struct Routed {
+    /// The decision.
+    pub decision: Decision,
+    /// The prefill worker, for a remote prefill.
+    pub worker: Option<PrefillMember>,
+    /// Accounts for the remote prefill until it ends.
+    pub dispatch: Option<Dispatch>,
+    /// Predicted seconds of the prefill alone, wherever it runs.
+    pub prefill_s: f64,
+}
+
+impl Shared {
+    /// Decides where an opened round's prefill runs, `age_s` seconds after the round arrived.
+    pub(super) async fn route(&self, opened: &RoundOpened, age_s: f64) -> Routed {
+        let workers = self.followed();
+        let decode = WorkerLoad::from(&opened.load).decode();
+        let started = Instant::now();
+        let mut decision = self.decide(&workers, opened, age_s, decode);
+        let mut deciding = started.elapsed();
+        if self.worth_probing(opened) && !workers.is_empty() {
+            self.probe_best(&workers, opened, age_s, decode).await;
+            let started = Instant::now();
+            decision = self.decide(&workers, opened, age_s, decode);
+            deciding = started.elapsed();
+        }
+        self.metrics.decision_seconds.observe(deciding.as_secs_f64());
+        let prefill_s = self.estimate.current().prefill_s(opened.history as f64, opened.increment as f64);
+        let worker = match decision.target {
+            Target::Local => None,
+            Target::Remote(index) => workers.into_iter().nth(index),
+        };
+        let target = if worker.is_some() { "remote" } else { "local" };
+        self.metrics.prefill_decisions.with([target, decision.reason.as_str()]).inc();
+        let dispatch = worker.as_ref().map(|worker| self.signals.dispatch(&worker.name, prefill_s));
+        Routed { decision, worker, dispatch, prefill_s }
+    }
+
+    /// The prefill workers that this sidecar follows.
+    pub(super) fn followed(&self) -> Vec<PrefillMember> {
+        self.followed.load().as_ref().clone()
+    }
+
+    fn worth_probing(&self, opened: &RoundOpened) -> bool {
+        self.config.policy.policy != PolicyKind::AlwaysLocal
+            && opened.increment > 1
+            && opened.increment >= self.config.policy.min_remote_tokens as usize
+    }
+
+    fn decide(
+        &self,
+        workers: &[PrefillMember],
+        opened: &RoundOpened,
+        age_s: f64,
+        decode: DecodeLoad,
+    ) -> Decision {
+        let prefills = self.loads(workers);
+        self.policy.decide(&self.input(&prefills, opened, age_s, decode, &self.estimate.current()))
+    }
+
+    fn loads(&self, workers: &[PrefillMember]) -> Vec<PrefillLoad> {
+        workers.iter().map(|worker| self.signals.load(&worker.name)).collect()
+    }
+
+    fn input<'a>(
+        &self,
+        prefills: &'a [PrefillLoad],
+        opened: &RoundOpened,
+        age_s: f64,
+        decode: DecodeLoad,
+        model: &'a ampd_perfmodel::PerfModel,
+    ) -> RouteInput<'a> {
+        let Slo { ttft_s, itl_s } = self.config.slo;
+        RouteInput {
+            history: opened.history as u32,
+            increment: opened.increment as u32,
+            slo: Slo { ttft_s, itl_s },
+            age_s,
+            decode,
+            prefills,
+            model,
+        }
+    }
+
+    /// Asks the workers that are predicted to finish first for their load of this moment. Their signals are up to some
+    /// hundred milliseconds old: by them alone, all sidecars would choose the same worker until the next reading.
+    async fn probe_best(
+        &self,
+        workers: &[PrefillMember],
+        opened: &RoundOpened,
+        age_s: f64,
+        decode: DecodeLoad,
+    ) {
+        let prefills = self.loads(workers);
+        let model = self.estimate.current();
+        let input = self.input(&prefills, opened, age_s, decode, &model);
+        let mut best: Vec<(f64, &PrefillMember)> = workers
+            .iter()
+            .enumerate()
+            .filter(|(index, _)| prefills[*index].ready)
+            .map(|(index, worker)| (Costs::remote_s(&input, index), worker))
+            .collect();
+        best.sort_by(|a, b| a.0.total_cmp(&b.0));
+        let probes = best.into_iter().take(PROBED).map(|(_, worker)| self.probe(worker.clone()));
+        // Answers that come later still count for the next decision.
+        let _ = tokio::time::timeout(PROBE_WAIT, futures::future::join_all(probes)).await;
+    }
+
+    /// Asks one worker, unless it is being asked; the answer is taken in even when nobody waits for it any more.
+    async fn probe(&self, worker: PrefillMember) {
+        let Some(turn) = self.probes.enter(&worker.name) else { return };
+        let (signals, clock) = (self.signals.clone(), self.clock);
+        let client = self.prefill_client(&worker);
+        let probe = self.tasks.spawn(async move {
+            let _turn = turn;
+            if let Ok(report) = client.probe(PROBE_DEADLINE).await {
+                signals.read(&worker.name, WorkerLoad::from(&report), clock.now_s());
+            }
+        });
+        let _ = probe.await;
+    }
+}

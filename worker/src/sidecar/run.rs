@@ -1,0 +1,159 @@
+//! Starting a sidecar and stopping it.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ampd_engine::model::{ModelConfig, read_config};
+use ampd_kv::tls::TlsFiles;
+use ampd_telemetry::SidecarMetrics;
+use arc_swap::ArcSwap;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::args::Args;
+use super::clients::Clients;
+use super::clock::Clock;
+use super::config::{self, Config};
+use super::error::StartError;
+use super::front::Front;
+use super::home::Home;
+use super::lines::Lines;
+use super::members::Members;
+use super::model::{Estimate, guess};
+use super::naming::Naming;
+use super::own::OwnWorker;
+use super::resolve::Known;
+use super::rounds::Rounds;
+use super::signals::Signals;
+use super::state::Shared;
+use super::{front, internal, model, watch};
+use crate::http::{HttpLimits, HttpServer, listen, serve};
+use crate::text::TextModel;
+use crate::topology;
+
+/// How long the last tasks may take after all connections have ended.
+const LAST: Duration = Duration::from_secs(10);
+
+/// A sidecar that serves.
+#[derive(Debug)]
+pub struct Running {
+    /// The address of the OpenAI API.
+    pub public: SocketAddr,
+    /// The address for other sidecars, probes and metrics.
+    pub internal: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Running {
+    /// Waits until the sidecar has stopped: all its connections and tasks have ended.
+    pub async fn wait(self) {
+        if let Err(error) = self.task.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "the sidecar's main task failed");
+        }
+    }
+}
+
+/// Starts a sidecar that stops when `shutdown` is cancelled.
+///
+/// # Errors
+/// When a flag, a file or an address cannot be used.
+pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, StartError> {
+    let config = Config::new(&args)?;
+    let public = listen("--listen", args.listen)?;
+    let internal = listen("--internal-listen", args.internal_listen)?;
+    let addresses = (local(&public)?, local(&internal)?);
+    let naming = Naming::new(config.session_headers.clone(), &config::secret(&args)?);
+    let (model, text) = load_model(&args).await?;
+    let perf = args.profile.as_deref().map_or_else(|| Ok(guess(&model)), model::load)?;
+    let files = args.tls_dir.as_deref().map(TlsFiles::read).transpose()?;
+    let tls = match &files {
+        Some(files) if !addresses.1.ip().is_loopback() => Some(Arc::new(files.server_config()?)),
+        _ => None,
+    };
+    let metrics = SidecarMetrics::new(&args.name)?;
+    let policy = config.policy.build()?;
+    let clients = Clients::new(&args, files.as_ref())?;
+    let (topology, following) = topology::follow(args.topology.clone(), shutdown.clone()).await?;
+    let clock = Clock::new();
+    let stopped = CancellationToken::new();
+    let shared = Arc::new(Shared {
+        clock,
+        metrics,
+        clients,
+        topology,
+        members: Members::new(clock),
+        own: OwnWorker::new(args.name.clone(), clock),
+        signals: Arc::new(Signals::new(clock, config.ages)),
+        followed: ArcSwap::default(),
+        probes: Lines::new(1),
+        policy,
+        estimate: Estimate::new(perf),
+        home: Home::new(config.session_ttl_s),
+        known: Known::new(config.session_ttl_s),
+        rounds: Rounds::new(config.session_ttl_s),
+        places: Arc::new(Semaphore::new(config.max_inflight)),
+        tasks: TaskTracker::new(),
+        shutdown: shutdown.clone(),
+        stopped: stopped.clone(),
+        config,
+    });
+    watch::start(&shared);
+    tracing::info!(
+        name = args.name,
+        listen = %addresses.0,
+        internal_listen = %addresses.1,
+        policy = shared.policy.name(),
+        "listening"
+    );
+    let front = front::router(Front::new(shared.clone(), &args, naming, text, &model));
+    let servers = Servers { public, internal, front, tls };
+    let task = tokio::spawn(async move {
+        servers.serve(&shared).await;
+        stopped.cancel();
+        shared.tasks.close();
+        if tokio::time::timeout(LAST, shared.tasks.wait()).await.is_err() {
+            tracing::warn!(tasks = shared.tasks.len(), "tasks still run at the end");
+        }
+        if let Err(error) = following.await {
+            tracing::error!(error = &error as &dyn std::error::Error, "following the topology failed");
+        }
+        tracing::info!("stopped");
+    });
+    Ok(Running { public: addresses.0, internal: addresses.1, task })
+}
+
+struct Servers {
+    public: TcpListener,
+    internal: TcpListener,
+    front: axum::Router,
+    tls: Option<Arc<rustls::ServerConfig>>,
+}
+
+impl Servers {
+    /// Serves until both servers have ended. The internal one goes on for as long as clients' requests do: other sidecars'
+    /// rounds and probes come through it.
+    async fn serve(self, shared: &Arc<Shared>) {
+        let Self { public, internal, front, tls } = self;
+        let (shutdown, grace) = (shared.shutdown.clone(), shared.config.grace);
+        let limits = HttpLimits { connections: shared.config.max_inflight * 2, ..HttpLimits::default() };
+        let front = serve(public, front, HttpServer { limits, tls: None, shutdown: shutdown.clone(), grace });
+        let server = HttpServer { limits: HttpLimits::default(), tls, shutdown, grace };
+        let internal = serve(internal, internal::router(shared.clone()), server);
+        tokio::join!(front, internal);
+    }
+}
+
+fn local(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(StartError::System)
+}
+
+/// Reads the model's shape, and its tokenizer and template, off the async threads.
+async fn load_model(args: &Args) -> Result<(ModelConfig, TextModel), StartError> {
+    let path = args.model.clone();
+    let load = move || Ok((read_config(&path)?, TextModel::load(&path)?));
+    tokio::task::spawn_blocking(load).await.map_err(|error| StartError::System(error.into()))?
+}

@@ -1,0 +1,208 @@
+//! The load of the prefill workers, as old as it may be, with this sidecar's own dispatches added.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use ampd_scheduler::{Freshness, InFlight, PrefillLoad, SignalAges};
+use parking_lot::Mutex;
+
+use super::clock::Clock;
+use super::health::{Failure, Health};
+use super::load::WorkerLoad;
+use super::suspicion::Suspicion;
+use crate::protocol::Fallback;
+
+/// The signals of all followed prefill workers, by name.
+#[derive(Debug)]
+pub(super) struct Signals {
+    clock: Clock,
+    ages: SignalAges,
+    signals: Mutex<HashMap<String, Signal>>,
+    inflight: Mutex<InFlight<u64>>,
+    dispatches: AtomicU64,
+}
+
+#[derive(Debug)]
+struct Signal {
+    /// Names it in the accounting of dispatches.
+    id: u64,
+    load: WorkerLoad,
+    /// When that was true; never at first.
+    at_s: f64,
+    health: Health,
+    suspicion: Suspicion,
+}
+
+/// One prefill under way on a worker; over when dropped.
+#[derive(Debug)]
+pub(super) struct Dispatch {
+    signals: Arc<Signals>,
+    task: u64,
+}
+
+impl Drop for Dispatch {
+    fn drop(&mut self) {
+        self.signals.inflight.lock().done(&self.task);
+    }
+}
+
+impl Signals {
+    pub(super) fn new(clock: Clock, ages: SignalAges) -> Self {
+        Self {
+            clock,
+            ages,
+            signals: Mutex::default(),
+            inflight: Mutex::default(),
+            dispatches: AtomicU64::new(0),
+        }
+    }
+
+    /// Follows these workers and forgets all others.
+    pub(super) fn follow<'a>(&self, names: impl Iterator<Item = &'a str>) {
+        let now_s = self.clock.now_s();
+        let mut signals = self.signals.lock();
+        let mut before = std::mem::take(&mut *signals);
+        for name in names {
+            let signal = before.remove(name).unwrap_or_else(|| Signal {
+                id: self.dispatches.fetch_add(1, Ordering::Relaxed),
+                // Until something is known a worker is taken for idle and able.
+                load: WorkerLoad { ready: true, ..WorkerLoad::default() },
+                at_s: f64::NEG_INFINITY,
+                health: Health::new(true, now_s),
+                suspicion: Suspicion::default(),
+            });
+            signals.insert(name.to_owned(), signal);
+        }
+    }
+
+    /// Takes in a load that was true at `at_s`; an older one than is known is left out.
+    pub(super) fn read(&self, name: &str, load: WorkerLoad, at_s: f64) {
+        self.with(name, |signal| {
+            if at_s >= signal.at_s {
+                (signal.load, signal.at_s) = (load, at_s);
+                signal.suspicion.seen_alive(at_s);
+            }
+        });
+    }
+
+    /// Notes that the worker itself has answered, whatever it said.
+    pub(super) fn answered(&self, name: &str) {
+        let now_s = self.clock.now_s();
+        self.with(name, |signal| {
+            signal.health.answered(now_s);
+        });
+    }
+
+    /// Notes that the worker itself did not answer.
+    pub(super) fn failed(&self, name: &str, failure: Failure) {
+        let now_s = self.clock.now_s();
+        if self.with(name, |signal| signal.health.failed(failure, now_s)) == Some(true) {
+            tracing::warn!(worker = name, ?failure, "a prefill worker is gone");
+        }
+    }
+
+    /// Notes how a prefill that was sent to the worker ended.
+    pub(super) fn ended(&self, name: &str, fallback: Option<Fallback>) {
+        let now_s = self.clock.now_s();
+        self.with(name, |signal| match fallback {
+            None => signal.suspicion.cleared(),
+            Some(fallback) => signal.suspicion.failed(fallback, now_s),
+        });
+    }
+
+    /// Notes a prefill sent to the worker that will keep it busy for `predicted_s` seconds.
+    pub(super) fn dispatch(self: &Arc<Self>, name: &str, predicted_s: f64) -> Dispatch {
+        let now_s = self.clock.now_s();
+        let task = self.dispatches.fetch_add(1, Ordering::Relaxed);
+        if let Some(id) = self.with(name, |signal| signal.id) {
+            self.inflight.lock().sent(task, id, predicted_s, now_s);
+        }
+        Dispatch { signals: self.clone(), task }
+    }
+
+    /// What a routing policy sees of the worker.
+    pub(super) fn load(&self, name: &str) -> PrefillLoad {
+        let now_s = self.clock.now_s();
+        self.with(name, |signal| {
+            let Signal { id, load, at_s, health, suspicion } = signal;
+            PrefillLoad {
+                windowed_ttft_s: load.windowed_ttft_s,
+                backlog_s: self.inflight.lock().backlog_s(*id, load.backlog_s, *at_s, now_s),
+                cached_history: None,
+                fresh: self.ages.of(now_s - *at_s) != Freshness::Stale,
+                ready: load.ready && health.alive() && !suspicion.holds(now_s),
+            }
+        })
+        .unwrap_or_default()
+    }
+
+    /// Names and ages of all signals, seconds; never read is infinitely old.
+    pub(super) fn ages(&self) -> Vec<(String, f64)> {
+        let now_s = self.clock.now_s();
+        self.signals.lock().iter().map(|(name, signal)| (name.clone(), now_s - signal.at_s)).collect()
+    }
+
+    fn with<T>(&self, name: &str, use_it: impl FnOnce(&mut Signal) -> T) -> Option<T> {
+        self.signals.lock().get_mut(name).map(use_it)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn signals() -> Arc<Signals> {
+        let signals = Signals::new(Clock::new(), SignalAges::default());
+        signals.follow(["p0", "p1"].into_iter());
+        Arc::new(signals)
+    }
+
+    fn busy(backlog_s: f64) -> WorkerLoad {
+        WorkerLoad { ready: true, backlog_s, ..WorkerLoad::default() }
+    }
+
+    #[test]
+    fn unknown_workers_may_be_used_but_not_judged() {
+        let load = signals().load("p0");
+        assert!(load.ready && !load.fresh && load.backlog_s == 0.0);
+        assert!(!signals().load("nobody").ready);
+    }
+
+    #[test]
+    fn own_dispatches_count_until_they_end() {
+        let signals = signals();
+        signals.read("p0", busy(100.0), signals.clock.now_s());
+        let dispatch = signals.dispatch("p0", 50.0);
+        let both = signals.load("p0").backlog_s;
+        assert!((149.0..=150.0).contains(&both), "{both}");
+        assert_eq!(signals.load("p1").backlog_s, 0.0);
+        drop(dispatch);
+        assert!((99.0..=100.0).contains(&signals.load("p0").backlog_s));
+    }
+
+    #[test]
+    fn old_signals_lose_their_standing_and_never_replace_newer_ones() {
+        let signals = signals();
+        let now_s = signals.clock.now_s();
+        signals.read("p0", busy(1.0), now_s - 5.0);
+        assert!(signals.load("p0").fresh);
+        signals.read("p0", busy(9.0), now_s - 11.0);
+        assert!(signals.load("p0").backlog_s <= 1.0);
+        signals.read("p1", busy(1.0), now_s - 11.0);
+        assert!(!signals.load("p1").fresh && signals.load("p1").ready);
+    }
+
+    #[test]
+    fn who_fails_is_left_alone_for_a_while() {
+        let signals = signals();
+        signals.ended("p0", Some(Fallback::TransferFailed));
+        assert!(!signals.load("p0").ready && signals.load("p1").ready);
+        signals.ended("p0", None);
+        assert!(signals.load("p0").ready);
+        signals.failed("p1", Failure::Refused);
+        assert!(!signals.load("p1").ready);
+        signals.follow(["p1"].into_iter());
+        assert!(!signals.load("p0").ready && !signals.load("p1").ready);
+    }
+}

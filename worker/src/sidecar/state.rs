@@ -1,0 +1,106 @@
+//! What all requests of a sidecar share.
+
+use std::sync::Arc;
+
+use ampd_scheduler::RoutingPolicy;
+use ampd_scheduler::rendezvous;
+use ampd_telemetry::SidecarMetrics;
+use arc_swap::ArcSwap;
+use tokio::sync::{Semaphore, watch};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::clients::Clients;
+use super::clock::Clock;
+use super::config::Config;
+use super::home::Home;
+use super::lines::Lines;
+use super::members::Members;
+use super::model::Estimate;
+use super::own::OwnWorker;
+use super::peer::Peer;
+use super::resolve::Known;
+use super::rounds::Rounds;
+use super::signals::Signals;
+use crate::protocol::{ControlClient, Deadlines};
+use crate::topology::{DecodeMember, PrefillMember, Topology};
+
+/// Prefill workers that one sidecar follows: every worker is followed by as many sidecars, and what a sidecar reads does
+/// not grow with the cluster.
+const FOLLOWED: usize = 16;
+
+/// The state of a sidecar.
+pub(super) struct Shared {
+    pub config: Config,
+    pub clock: Clock,
+    pub metrics: SidecarMetrics,
+    pub clients: Clients,
+    pub topology: watch::Receiver<Arc<Topology>>,
+    /// The decode members, this one included.
+    pub members: Members,
+    /// The worker beside this sidecar.
+    pub own: OwnWorker,
+    /// The prefill workers' load.
+    pub signals: Arc<Signals>,
+    /// The prefill workers that are followed.
+    pub followed: ArcSwap<Vec<PrefillMember>>,
+    /// Prefill workers that are being probed.
+    pub probes: Lines,
+    pub policy: Box<dyn RoutingPolicy>,
+    pub estimate: Estimate,
+    /// The bindings that this sidecar keeps.
+    pub home: Home,
+    /// The bindings that this sidecar was told.
+    pub known: Known,
+    /// The rounds that run on the own worker.
+    pub rounds: Rounds,
+    /// Requests that may be served at once.
+    pub places: Arc<Semaphore>,
+    /// Everything that runs beside its caller.
+    pub tasks: TaskTracker,
+    /// Told to stop.
+    pub shutdown: CancellationToken,
+    /// All connections have ended.
+    pub stopped: CancellationToken,
+}
+
+impl Shared {
+    pub(super) fn topology(&self) -> Arc<Topology> {
+        self.topology.borrow().clone()
+    }
+
+    /// The client of a decode worker.
+    pub(super) fn decode_client(&self, member: &DecodeMember) -> ControlClient {
+        ControlClient::new(self.clients.decode.clone(), &member.worker_url, Deadlines::default())
+    }
+
+    /// The client of a prefill worker.
+    pub(super) fn prefill_client(&self, member: &PrefillMember) -> ControlClient {
+        ControlClient::new(self.clients.prefill.clone(), &member.worker_url, Deadlines::default())
+    }
+
+    /// The client of another member's sidecar.
+    pub(super) fn peer(&self, member: &DecodeMember) -> Peer {
+        Peer::new(self.clients.sidecar.clone(), &member.sidecar_url)
+    }
+
+    /// The decode member of a name.
+    pub(super) fn member(&self, name: &str) -> Option<DecodeMember> {
+        self.topology().decode.iter().find(|member| member.name == name).cloned()
+    }
+
+    /// Takes in a new topology: who is followed, and who is forgotten.
+    pub(super) fn take_in(&self, topology: &Topology) {
+        let decode: Vec<&str> = topology.decode.iter().map(|member| member.name.as_str()).collect();
+        let prefill: Vec<&str> = topology.prefill.iter().map(|member| member.name.as_str()).collect();
+        let chosen = rendezvous::subset(self.own.name(), &decode, &prefill, FOLLOWED);
+        let followed: Vec<_> = chosen.into_iter().map(|index| topology.prefill[index].clone()).collect();
+        let before = self.followed.load_full();
+        for gone in before.iter().filter(|worker| followed.iter().all(|other| other.name != worker.name)) {
+            self.metrics.signal_age_seconds.remove([gone.name.as_str()]);
+        }
+        self.signals.follow(followed.iter().map(|worker| worker.name.as_str()));
+        self.followed.store(Arc::new(followed));
+        self.members.keep(topology);
+    }
+}

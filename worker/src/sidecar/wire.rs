@@ -1,0 +1,116 @@
+//! What sidecars say to each other, with the control API's manners: JSON, streams as one object a line, its error bodies.
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::{ErrorDetail, OpenRound, PrefillPlace, RoundEvent};
+
+/// `POST` with [`Resolve`], answered by [`Binding`].
+pub(super) const RESOLVE: &str = "/internal/v1/homes/resolve";
+/// `POST` with [`ServeRound`], answered by a stream of [`ServeEvent`].
+pub(super) const SERVE: &str = "/internal/v1/served-rounds";
+/// `GET`, answered by [`MemberStatus`].
+pub(super) const MEMBER: &str = "/internal/v1/member";
+
+/// Asks a session's home where the session is bound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Resolve {
+    /// The session.
+    pub session: String,
+    /// Tokens of KV that its next round needs.
+    pub tokens: u64,
+    /// Where the asker last knew it: a home that has forgotten the session binds it there again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
+    /// Bindings up to this epoch are of no use any more.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<u64>,
+    /// A decode worker that was found to be lost: taken only if there is no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub avoid: Option<String>,
+}
+
+/// Where a session is bound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Binding {
+    /// The decode worker.
+    pub worker: String,
+    /// The binding's epoch.
+    pub epoch: u64,
+}
+
+/// One round for the sidecar of the worker that its session is bound to.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ServeRound {
+    /// The round.
+    pub open: OpenRound,
+    /// While the session has another round, go on beside it under another name instead of waiting.
+    pub aside: bool,
+    /// Rounds that the asker knows the session to have had.
+    pub rounds: u64,
+}
+
+/// Where a round's prefill will run, and why.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Decided {
+    /// Number of the round in its session, from 1.
+    pub round: u64,
+    /// Where.
+    pub place: PrefillPlace,
+    /// Why.
+    pub reason: String,
+    /// The prefill worker, for a remote one.
+    pub worker: Option<String>,
+    /// Prompt tokens whose KV the decode worker holds.
+    pub history: u64,
+    /// The other prompt tokens.
+    pub increment: u64,
+    /// Predicted seconds of a local prefill.
+    pub local_s: f64,
+    /// Predicted seconds of a remote one, when there is a prefill worker.
+    pub remote_s: Option<f64>,
+}
+
+/// Why a round is not served (any more).
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{error}")]
+pub(super) struct Refusal {
+    /// The error.
+    pub error: ErrorDetail,
+    /// When to try again, milliseconds.
+    pub retry_after_ms: Option<u64>,
+    /// Whether the decode worker was lost: another one may serve the round.
+    pub lost: bool,
+}
+
+/// A line of a served round's stream. `Refused`, or an `Event` with `Done` or `Error`, is the last.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum ServeEvent {
+    /// Nothing else was sent for a second.
+    Waiting {},
+    /// Where the prefill will run.
+    Decided(Decided),
+    /// An event of the running round.
+    Event(RoundEvent),
+    /// The round is not served (any more).
+    Refused(Refusal),
+}
+
+/// A decode worker and its sidecar, as the sidecar sees them.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct MemberStatus {
+    /// The decode worker.
+    pub name: String,
+    /// Whether it takes new sessions.
+    pub ready: bool,
+    /// Tokens of KV that are free or could be freed at once.
+    pub free_kv_tokens: u64,
+    /// Sessions held.
+    pub sessions: u32,
+    /// Rounds that decode.
+    pub running: u32,
+    /// How old this is, milliseconds.
+    pub age_ms: u64,
+}

@@ -1,6 +1,7 @@
 //! The engine worker and the scheduler sidecar.
 
 pub mod http;
+pub mod openai;
 pub mod process;
 pub mod protocol;
 pub mod server;

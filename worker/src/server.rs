@@ -8,7 +8,7 @@ mod control;
 mod engine;
 mod error;
 mod front;
-mod guess;
+pub(crate) mod guess;
 mod kv_store;
 mod load;
 mod load_model;
@@ -19,7 +19,7 @@ mod rounds;
 mod start;
 mod stats;
 mod supervise;
-mod tls;
+pub(crate) mod tls;
 
 use std::process::ExitCode;
 

@@ -18,7 +18,7 @@ const TRANSFER_BYTES_PER_S: f64 = 5e8;
 
 /// A coarse guess from the model's shape and the number of threads. Calibration while the worker runs corrects its
 /// level; its form, which is what decisions compare, is that of any decoder.
-pub(super) fn guess(config: &ModelConfig, shape: KvShape, threads: usize) -> PerfModel {
+pub(crate) fn guess(config: &ModelConfig, shape: KvShape, threads: usize) -> PerfModel {
     let query = (config.heads * config.head_dim) as f64;
     let kv = (config.kv_heads * config.head_dim) as f64;
     let (hidden, layers) = (config.hidden as f64, config.layers as f64);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ampd_telemetry::TraceContext;
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::args::OnRemoteFailure;
@@ -14,10 +14,14 @@ use super::resolve::Failed;
 use super::served::Served;
 use super::state::Shared;
 use super::wire::{Binding, Decided, Refusal, ServeEvent, ServeRound};
-use crate::protocol::{ErrorCode, OpenRound, PrefillReport, RoundEvent};
+use crate::openai::{Prompt, Request};
+use crate::protocol::{ErrorCode, OpenRound, PrefillReport, RoundEvent, Salt};
 
 /// Bindings tried for one round.
 const ATTEMPTS: usize = 4;
+
+/// Most output tokens that room is kept for: requests without a bound of their own rarely need more.
+const LIKELY_OUTPUT: usize = 256;
 
 /// What the choices of one request share.
 pub(super) struct RoundContext {
@@ -27,14 +31,18 @@ pub(super) struct RoundContext {
     /// When the request came.
     pub arrived: Instant,
     pub trace: TraceContext,
+    /// What is asked.
+    pub request: Request,
+    pub prompts: Vec<Prompt>,
+    pub salt: Salt,
+    /// Choices that may run at once.
+    pub places: Semaphore,
 }
 
 /// One choice.
 pub(super) struct Choice {
     /// Its place in the answer.
     pub index: usize,
-    /// The round; session and epoch are filled in when the session's binding is known.
-    pub open: OpenRound,
     /// Waits for this before it begins: the first choice of the same prompt then leaves its KV to the others.
     pub after: Option<watch::Receiver<bool>>,
     /// Set when the prompt's KV is there.
@@ -94,10 +102,12 @@ impl RoundContext {
             // A first choice that fails ends the whole request anyway.
             let _ = after.wait_for(|begun| *begun).await;
         }
+        // Never closed.
+        let _place = self.places.acquire().await.map_err(|_| Refusal::lost())?;
+        let tokens = self.expected_tokens(choice.index);
         let mut failed: Option<Failed> = None;
-        for attempt in 1.. {
-            let tokens = choice.open.tokens.len() + choice.open.max_tokens;
-            let binding = self.shared.resolve(&self.session.internal, tokens as u64, failed.as_ref()).await?;
+        for attempt in 1..=ATTEMPTS {
+            let binding = self.shared.resolve(&self.session.internal, tokens, failed.as_ref()).await?;
             let Attempt { refusal, out } = match self.attempt(choice, &binding, record, events).await {
                 Ok(()) => return Ok(()),
                 Err(attempt) => attempt,
@@ -168,7 +178,7 @@ impl RoundContext {
             session: companion(session, choice.index),
             epoch: binding.epoch,
             age_ms: self.arrived.elapsed().as_millis() as u64,
-            ..choice.open.clone()
+            ..self.request.open_round(&self.prompts, choice.index, &self.request_id, self.salt)
         };
         let rounds = self.shared.known.rounds(session, self.shared.clock.now_s());
         let round = ServeRound { open, aside: self.session.auto, rounds };
@@ -191,6 +201,12 @@ impl RoundContext {
                 Err(Refusal::from_client(&error))
             }
         }
+    }
+
+    /// Tokens of KV that a choice is likely to need.
+    fn expected_tokens(&self, choice: usize) -> u64 {
+        let prompt = self.prompts.get(choice / self.request.n.max(1));
+        prompt.map_or(0, |prompt| (prompt.tokens.len() + prompt.max_tokens.min(LIKELY_OUTPUT)) as u64)
     }
 
     /// Whether the round may go on after its prefill went this way.

@@ -1,10 +1,11 @@
 //! The HTTP clients: one for each role that a peer must show in its certificate.
 
-use ampd_kv::tls::TlsFiles;
+use ampd_kv::tls::{Identity, Role, TlsFiles};
 
 use super::args::Args;
 use super::error::StartError;
 use crate::protocol::http_client;
+use crate::server::tls::client_config;
 
 /// Clients of the service's other processes. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -16,7 +17,21 @@ pub(super) struct Clients {
 
 impl Clients {
     /// Without certificates only plain addresses can be called.
-    pub(super) fn new(_args: &Args, _files: Option<&TlsFiles>) -> Result<Self, StartError> {
-        Ok(Self { decode: http_client(None)?, prefill: http_client(None)?, sidecar: http_client(None)? })
+    pub(super) fn new(args: &Args, files: Option<&TlsFiles>) -> Result<Self, StartError> {
+        let client = |role| {
+            let config = match files {
+                None => None,
+                Some(files) => {
+                    let identity = Identity::new(&args.namespace, &args.service, role)?;
+                    Some(client_config(files, identity.uri())?)
+                }
+            };
+            Ok::<_, StartError>(http_client(config)?)
+        };
+        Ok(Self {
+            decode: client(Role::Decode)?,
+            prefill: client(Role::Prefill)?,
+            sidecar: client(Role::Sidecar)?,
+        })
     }
 }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use ampd_engine::model::ModelError;
-use ampd_kv::tls::TlsError;
+use ampd_kv::tls::{InvalidIdentity, TlsError};
 use ampd_perfmodel::ProfileError;
 use ampd_scheduler::ConfigError;
 use ampd_telemetry::MetricsError;
@@ -60,6 +60,9 @@ pub enum StartError {
     /// An address cannot be listened on.
     #[error(transparent)]
     Listen(#[from] ListenError),
+    /// Namespace or service is no name.
+    #[error("--namespace and --service")]
+    Identity(#[from] InvalidIdentity),
     /// Certificates or keys cannot be used.
     #[error("--tls-dir cannot be used")]
     Tls(#[from] TlsError),
@@ -79,9 +82,10 @@ impl StartError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Flag { .. } | Self::Policy(_) | Self::Listen(ListenError::Unprotected { .. }) => {
-                exit::USAGE
-            }
+            Self::Flag { .. }
+            | Self::Policy(_)
+            | Self::Identity(_)
+            | Self::Listen(ListenError::Unprotected { .. }) => exit::USAGE,
             Self::Listen(_) | Self::System(_) => exit::UNAVAILABLE,
             Self::Client(_) | Self::Metrics(_) => exit::SOFTWARE,
             Self::Read { .. }

@@ -19,7 +19,8 @@ const MAX_REQUEST_ID: usize = 128;
 /// The client's id of the request if it is of use, else a new one.
 pub(super) fn request_id(headers: &HeaderMap) -> String {
     let given = headers.get(REQUEST_ID).and_then(|value| value.to_str().ok());
-    let fits = |id: &&str| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
+    let fits =
+        |id: &&str| (1..=MAX_REQUEST_ID).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_graphic());
     given.filter(fits).map_or_else(|| format!("{:032x}", rand::random::<u128>()), str::to_owned)
 }
 

@@ -1,7 +1,7 @@
 //! A worker's load as routing and binding need it.
 
 use ampd_engine::backend::BLOCK_TOKENS;
-use ampd_scheduler::{BindCandidate, DecodeLoad};
+use ampd_scheduler::DecodeLoad;
 use ampd_telemetry::exposition::{Sample, parse};
 
 use crate::protocol::LoadReport;
@@ -50,16 +50,6 @@ impl WorkerLoad {
             running: self.running,
             mean_context: self.mean_context,
             queued_prefill_s: self.backlog_s,
-        }
-    }
-
-    /// What binding sees.
-    pub(super) fn candidate(&self) -> BindCandidate {
-        BindCandidate {
-            free_kv_tokens: self.free_kv_tokens,
-            sessions: self.sessions,
-            running: self.running,
-            ready: self.ready,
         }
     }
 }

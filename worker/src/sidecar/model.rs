@@ -2,19 +2,13 @@
 
 use std::sync::Arc;
 
+use ampd_engine::backend::KvShape;
 use ampd_engine::model::ModelConfig;
-use ampd_perfmodel::{Calibration, DecodeSegment, PerfModel, PrefillSegment, Profile, Transfer};
+use ampd_perfmodel::{Calibration, PerfModel, Profile};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::error::StartError;
-
-/// Operations a second of a worker of which nothing is known: between a laptop and a small accelerator.
-const GUESSED_FLOPS: f64 = 2e11;
-/// Bytes a second that decoding reads there.
-const GUESSED_MEMORY: f64 = 2e10;
-/// Bytes a second between workers there.
-const GUESSED_NETWORK: f64 = 1e9;
 
 /// A performance model that is corrected while it is used.
 #[derive(Debug)]
@@ -53,30 +47,15 @@ pub(super) fn load(path: &std::path::Path) -> Result<PerfModel, StartError> {
 
 /// A model of a worker of which only the shape of its model is known.
 pub(super) fn guess(config: &ModelConfig) -> PerfModel {
-    let (hidden, layers) = (config.hidden as f64, config.layers as f64);
-    let heads = (2 * config.heads + 2 * config.kv_heads) as f64 * config.head_dim as f64;
-    let weights = layers * hidden * (heads + 3.0 * config.intermediate as f64);
-    let pair = layers * (4 * config.heads * config.head_dim) as f64;
-    let token_bytes = layers * (4 * config.kv_heads * config.head_dim) as f64;
-    let prefill = PrefillSegment {
-        max_increment: u64::MAX,
-        k0: 2e-3,
-        k1: 2.0 * weights / GUESSED_FLOPS,
-        k2: pair / GUESSED_FLOPS,
-    };
-    let decode = DecodeSegment {
-        max_batch: u64::MAX,
-        k0: weights / GUESSED_MEMORY,
-        k1: 2.0 * weights / GUESSED_FLOPS,
-        k2: token_bytes / GUESSED_MEMORY,
-    };
-    let transfer =
-        Transfer { latency_s: 2e-3, bytes_per_s: GUESSED_NETWORK, bytes_per_token: token_bytes.max(1.0) };
-    PerfModel { prefill: vec![prefill], decode: vec![decode], transfer }
+    let shape =
+        KvShape { blocks: 1, layers: config.layers, kv_heads: config.kv_heads, head_dim: config.head_dim };
+    crate::server::guess::guess(config, shape, 1)
 }
 
 #[cfg(test)]
 mod tests {
+    use ampd_perfmodel::{PrefillSegment, Transfer};
+
     use super::*;
 
     #[test]

@@ -28,12 +28,12 @@ pub(super) struct SessionName {
     pub auto: bool,
 }
 
-/// A session's name in a header cannot be used.
+/// A session's name cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("must be 1 to {MAX_NAME} printable ASCII characters")]
 pub(super) struct InvalidName {
-    /// The header.
-    pub header: HeaderName,
+    /// The header, or the field of the body.
+    pub field: String,
 }
 
 impl Naming {
@@ -46,34 +46,38 @@ impl Naming {
         }
     }
 
-    /// The session's name: the first of the headers that is there, else a hash of tenant, model and how the conversation
-    /// begins.
+    /// The session's name: the first of the headers that is there, else the one `given` in the body, else a hash of tenant
+    /// and how the conversation begins.
     pub(super) fn session(
         &self,
         headers: &HeaderMap,
         tenant: &str,
+        given: Option<&str>,
         seed: impl FnOnce() -> Vec<u8>,
     ) -> Result<SessionName, InvalidName> {
         for header in &self.headers {
             if let Some(value) = headers.get(header) {
-                let invalid = || InvalidName { header: header.clone() };
-                let name = value.to_str().map_err(|_| invalid())?;
-                if name.is_empty()
-                    || name.len() > MAX_NAME
-                    || !name.bytes().all(|b| (0x20..0x7f).contains(&b))
-                {
-                    return Err(invalid());
-                }
-                return Ok(Self::named(tenant, name, false));
+                let name = value.to_str().map_err(|_| InvalidName { field: header.to_string() })?;
+                return Self::named(tenant, name, header.as_str());
             }
+        }
+        if let Some(name) = given {
+            return Self::named(tenant, name, "session_id");
         }
         let hash = self.hash(&self.names, &[tenant.as_bytes(), &seed()]);
         let name = format!("{AUTO}{}", &hash.to_hex()[..32]);
-        Ok(Self::named(tenant, &name, true))
+        Ok(Self::name(tenant, &name, true))
     }
 
-    /// A name that the request's body gives takes part like one of a header.
-    pub(super) fn named(tenant: &str, name: &str, auto: bool) -> SessionName {
+    fn named(tenant: &str, name: &str, field: &str) -> Result<SessionName, InvalidName> {
+        let printable = name.bytes().all(|byte| (0x20..0x7f).contains(&byte));
+        if name.is_empty() || name.len() > MAX_NAME || !printable {
+            return Err(InvalidName { field: field.to_owned() });
+        }
+        Ok(Self::name(tenant, name, false))
+    }
+
+    fn name(tenant: &str, name: &str, auto: bool) -> SessionName {
         SessionName { shown: name.to_owned(), internal: format!("s/{tenant}/{name}"), auto }
     }
 
@@ -119,17 +123,19 @@ mod tests {
 
     #[test]
     fn headers_name_by_precedence_and_tenants_are_apart() {
-        let name = |pairs: &[_], tenant| naming().session(&headers(pairs), tenant, Vec::new).unwrap();
+        let name =
+            |pairs: &[_], tenant| naming().session(&headers(pairs), tenant, Some("body"), Vec::new).unwrap();
         let both = name(&[("x-other", "b"), ("x-session-id", "a")], "t");
         assert_eq!((both.shown.as_str(), both.auto), ("a", false));
         assert_eq!(name(&[("x-other", "b")], "t").shown, "b");
+        assert_eq!(name(&[], "t").shown, "body");
         assert_ne!(name(&[("x-other", "b")], "t").internal, name(&[("x-other", "b")], "u").internal);
     }
 
     #[test]
     fn without_a_header_the_beginning_names() {
         let auto = |tenant: &str, seed: &str| {
-            naming().session(&HeaderMap::new(), tenant, || seed.as_bytes().to_vec()).unwrap()
+            naming().session(&HeaderMap::new(), tenant, None, || seed.as_bytes().to_vec()).unwrap()
         };
         assert_eq!(auto("t", "hello"), auto("t", "hello"));
         assert!(auto("t", "hello").auto);
@@ -137,19 +143,21 @@ mod tests {
         assert_ne!(auto("t", "hello").shown, auto("t", "hello!").shown);
         // A client that keeps the name it was shown stays in its session.
         let shown = auto("t", "hello").shown;
-        assert_eq!(Naming::named("t", &shown, false).internal, auto("t", "hello").internal);
+        assert_eq!(Naming::named("t", &shown, "x").unwrap().internal, auto("t", "hello").internal);
     }
 
     #[test]
     fn bad_names_are_refused_with_their_header() {
         let long: &'static str = Box::leak("x".repeat(257).into_boxed_str());
         for bad in ["", "a\tb", long] {
-            let error = naming().session(&headers(&[("x-session-id", bad)]), "t", Vec::new).unwrap_err();
-            assert_eq!(error.header, "x-session-id");
+            let header = headers(&[("x-session-id", bad)]);
+            assert_eq!(naming().session(&header, "t", None, Vec::new).unwrap_err().field, "x-session-id");
+            let error = naming().session(&HeaderMap::new(), "t", Some(bad), Vec::new).unwrap_err();
+            assert_eq!(error.field, "session_id");
         }
         let mut utf8 = HeaderMap::new();
         utf8.insert("x-session-id", HeaderValue::from_bytes("é".as_bytes()).unwrap());
-        assert!(naming().session(&utf8, "t", Vec::new).is_err());
+        assert!(naming().session(&utf8, "t", None, Vec::new).is_err());
     }
 
     #[test]
@@ -165,7 +173,7 @@ mod tests {
 
     #[test]
     fn companions_never_meet_a_named_session() {
-        let main = Naming::named("t", "c1/t/x", false).internal;
+        let main = Naming::name("t", "c1/t/x", false).internal;
         assert_eq!(companion(&main, 0), main);
         assert_eq!(companion("s/t/x", 1), "c1/t/x");
         assert_ne!(companion("s/t/x", 1), main);

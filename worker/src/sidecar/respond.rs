@@ -16,7 +16,7 @@ use super::choice::ChoiceEvent;
 use super::headers::RoundHead;
 use super::inflight::Place;
 use super::wire::Refusal;
-use crate::openai::{ApiError, Renderer};
+use crate::openai::{ApiError, Renderer, done_frame, error_frame, ping_frame};
 use crate::protocol::RoundEvent;
 
 /// How long a stream's head waits until it is settled where the prefill ran.
@@ -65,14 +65,14 @@ impl Responder {
         loop {
             match self.next().await {
                 Next::Event(choice, event) => {
-                    self.render(choice, event)?;
+                    self.render(choice, &event)?;
                     self.frames.clear();
                 }
                 Next::Failed(refusal) => return Err(api_error(&refusal)),
                 Next::End => break,
             }
         }
-        let mut response = axum::Json(self.renderer.body()?).into_response();
+        let mut response = axum::Json(self.renderer.body()).into_response();
         head.write(session, response.headers_mut());
         Ok(response)
     }
@@ -127,20 +127,16 @@ impl Responder {
     async fn frame(&mut self) -> (Bytes, bool) {
         loop {
             if let Some(frame) = self.frames.pop_front() {
-                let more = self.open > 0 || !self.frames.is_empty();
-                return (frame, more);
+                return (frame, true);
             }
             let rendered = match timeout(PING, self.next()).await {
-                Err(_) => return (Renderer::ping(), true),
-                Ok(Next::Event(choice, event)) => self.render(choice, event),
+                Err(_) => return (ping_frame(), true),
+                Ok(Next::Event(choice, event)) => self.render(choice, &event),
                 Ok(Next::Failed(refusal)) => Err(api_error(&refusal)),
-                Ok(Next::End) => {
-                    self.frames.extend(self.renderer.end());
-                    self.frames.pop_front().map_or(Ok(()), |_| Ok(()))
-                }
+                Ok(Next::End) => return (done_frame(), false),
             };
             if let Err(error) = rendered {
-                return (error.sse(), false);
+                return (error_frame(&error), false);
             }
         }
     }
@@ -163,12 +159,27 @@ impl Responder {
         }
     }
 
-    fn render(&mut self, choice: usize, event: RoundEvent) -> Result<(), ApiError> {
+    /// Takes in an event of a choice; ends the choice when its text has met a stop string.
+    fn render(&mut self, choice: usize, event: &RoundEvent) -> Result<(), ApiError> {
+        let Some(stop) = self.stops.get(choice).filter(|stop| !stop.is_cancelled()).cloned() else {
+            return Ok(());
+        };
+        let rendered = self.renderer.push(choice, event)?;
+        self.frames.extend(rendered.frames);
+        if rendered.stop || matches!(event, RoundEvent::Done(_)) {
+            stop.cancel();
+            self.open -= 1;
+        }
+        if self.open == 0 {
+            self.frames.extend(self.renderer.finish());
+        }
         Ok(())
     }
 }
 
+/// A refusal as the client sees it, with the time to come again that its cause names.
 fn api_error(refusal: &Refusal) -> ApiError {
+    let error = if refusal.lost { ApiError::worker_lost() } else { ApiError::from(refusal.error.clone()) };
     let after = refusal.retry_after_ms.map(Duration::from_millis);
-    ApiError::from(refusal.error.clone()).retry_after(after)
+    ApiError { retry_after: error.retry_after.map(|own| after.unwrap_or(own)), ..error }
 }

@@ -26,8 +26,6 @@ pub(super) struct Routed {
     pub worker: Option<PrefillMember>,
     /// Accounts for the remote prefill until it ends.
     pub dispatch: Option<Dispatch>,
-    /// Predicted seconds of the prefill alone, wherever it runs.
-    pub prefill_s: f64,
 }
 
 impl Shared {
@@ -53,7 +51,7 @@ impl Shared {
         let target = if worker.is_some() { "remote" } else { "local" };
         self.metrics.prefill_decisions.with([target, decision.reason.as_str()]).inc();
         let dispatch = worker.as_ref().map(|worker| self.signals.dispatch(&worker.name, prefill_s));
-        Routed { decision, worker, dispatch, prefill_s }
+        Routed { decision, worker, dispatch }
     }
 
     /// The prefill workers that this sidecar follows.

@@ -28,8 +28,6 @@ use std::time::Duration;
 
 use ampd_engine::BackendKind;
 
-pub(crate) use plan::Routing;
-
 use crate::model::ModelRef;
 
 /// From the end of the children's own grace to their being killed.

@@ -29,7 +29,7 @@ enum Command {
     Check(check::Args),
     /// Runs an engine worker, as `ampd local` starts it.
     #[command(hide = true)]
-    //Worker(Box<ampd_worker::server::Args>),
+    Worker(Box<ampd_worker::server::Args>),
     /// Runs the scheduler beside a decode worker, as `ampd local` starts it.
     #[command(hide = true)]
     Sidecar(Box<ampd_worker::sidecar::Args>),
@@ -40,7 +40,7 @@ fn main() -> ExitCode {
         Command::Local(args) => local::main(args),
         Command::Profile(args) => profile::main(&args),
         Command::Check(args) => check::main(&args),
-        //Command::Worker(args) => return ampd_worker::server::main(*args),
+        Command::Worker(args) => return ampd_worker::server::main(*args),
         Command::Sidecar(args) => return ampd_worker::sidecar::main(*args),
     };
     result.unwrap_or_else(|error| {

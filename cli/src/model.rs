@@ -6,7 +6,7 @@ mod reference;
 
 use std::path::PathBuf;
 
-pub(crate) use reference::{DEFAULT, ModelRef};
+pub(crate) use reference::{DEFAULT, HubModel, ModelRef};
 
 /// Why there is no model.
 #[derive(Debug, thiserror::Error)]

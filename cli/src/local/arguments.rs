@@ -48,17 +48,15 @@ impl Shared {
         let mut flags = Flags::default();
         let plan = &self.plan;
         flags.0.push(if member.kind == Kind::Sidecar { "sidecar" } else { "worker" }.into());
-        flags.add("namespace", &plan.namespace);
-        flags.add("service", &plan.service);
+        flags.add("namespace", &plan.service.namespace);
+        flags.add("service", &plan.service.name);
         flags.add("model", plan.model.as_os_str());
-        flags.some("max-context", plan.max_context);
+        flags.some("max-context", plan.service.model.max_context_tokens);
         flags.add("tls-dir", certificate_folder(&self.certificates, member.kind));
         if let Some(profile) = self.profiles.get(&self.threads(member)) {
             flags.add("profile", profile);
         }
-        if let Some(ttl) = plan.session_ttl {
-            flags.duration("session-ttl", ttl);
-        }
+        flags.duration("session-ttl", plan.service.session_ttl);
         match member.kind {
             Kind::Sidecar => self.sidecar(member, &mut flags),
             Kind::Prefill | Kind::Decode => self.worker(member, &mut flags),
@@ -72,15 +70,19 @@ impl Shared {
 
     /// Threads of a worker; of a sidecar those of its decode worker.
     fn threads(&self, member: &Member) -> usize {
-        let threads = match member.kind {
-            Kind::Prefill => &self.plan.prefill_threads,
-            Kind::Decode | Kind::Sidecar => &self.plan.decode_threads,
+        let workers = match member.kind {
+            Kind::Prefill => &self.plan.prefill,
+            Kind::Decode | Kind::Sidecar => &self.plan.decode,
         };
-        threads.get(member.index).copied().unwrap_or(1)
+        workers.threads.get(member.index).copied().unwrap_or(1)
     }
 
     fn worker(&self, member: &Member, flags: &mut Flags) {
-        let plan = &self.plan;
+        let service = &self.plan.service;
+        let (role, workers) = match member.kind {
+            Kind::Prefill => (&service.prefill, &self.plan.prefill),
+            Kind::Decode | Kind::Sidecar => (&service.decode, &self.plan.decode),
+        };
         flags.add("role", member.kind.as_str());
         flags.add("name", &member.name);
         flags.add("listen", member.control.to_string());
@@ -88,31 +90,37 @@ impl Shared {
             flags.some("kv-listen", member.second);
         }
         flags.add("threads", self.threads(member).to_string());
-        flags.add("kv-memory", plan.kv_memory.to_string());
-        flags.add("backend", &plan.backend);
-        flags.some("lookahead", plan.routing.lookahead);
-        flags.some("postponement-cap", plan.routing.postponement_cap);
+        flags.add("kv-memory", workers.kv_memory.to_string());
+        flags.add("token-budget", role.token_budget.to_string());
+        flags.add("prefill-chunk", role.prefill_chunk.to_string());
+        flags.add("backend", &self.plan.backend);
+        flags.add("lookahead", service.routing.lookahead.to_string());
+        flags.add("postponement-cap", service.routing.postponement_cap.to_string());
     }
 
     fn sidecar(&self, member: &Member, flags: &mut Flags) {
-        let plan = &self.plan;
+        let service = &self.plan.service;
         // A sidecar goes by the name of its decode worker.
         flags.add("name", format!("{}-{}", Kind::Decode.as_str(), member.index));
         flags.add("topology", &self.topology);
-        flags.add("model-name", &plan.model_name);
+        flags.add("model-name", &service.model.name);
+        for alias in &service.model.aliases {
+            flags.add("model-alias", alias);
+        }
         flags.some("listen", member.second);
         flags.add("internal-listen", member.control.to_string());
-        flags.duration("slo-ttft", plan.slo_ttft);
-        flags.duration("slo-itl", plan.slo_itl);
-        flags.add("policy", &plan.routing.policy);
-        flags.some("alpha", plan.routing.alpha);
-        flags.some("beta", plan.routing.beta);
-        flags.some("min-remote-tokens", plan.routing.min_remote_tokens);
-        if let Some(window) = plan.routing.window {
-            flags.duration("window", window);
-        }
-        flags.some("on-remote-failure", plan.routing.on_remote_failure.as_deref());
-        for header in &plan.session_headers {
+        flags.duration("slo-ttft", service.slo.ttft);
+        flags.duration("slo-itl", service.slo.itl);
+        let routing = &service.routing;
+        flags.add("policy", routing.policy.as_str());
+        flags.add("alpha", routing.alpha.to_string());
+        flags.add("beta", routing.beta.to_string());
+        flags.add("min-remote-tokens", routing.min_remote_tokens.to_string());
+        flags.duration("window", routing.window);
+        flags.add("on-remote-failure", routing.on_remote_failure.as_str());
+        flags.add("signals", routing.signals.as_str());
+        flags.some("prometheus-url", routing.prometheus_url.as_ref());
+        for header in &service.session_headers {
             flags.add("session-header", header);
         }
     }
@@ -127,34 +135,21 @@ pub(crate) fn certificate_folder(root: &Path, kind: Kind) -> PathBuf {
 mod tests {
     use super::*;
     use crate::local::members::Members;
-    use crate::local::plan::Routing;
+    use crate::local::plan::Workers;
 
     fn shared(folder: &Path) -> Shared {
+        let mut service = crate::manifest::load(None).unwrap();
+        service.slo.ttft = Duration::from_millis(1500);
+        service.routing.alpha = 0.5;
+        service.session_ttl = Duration::from_mins(10);
+        let workers = |threads| Workers { threads: vec![threads], kv_memory: 1 << 28 };
         let plan = Plan {
-            namespace: "default".into(),
-            service: "chat".into(),
-            model_name: "smollm2".into(),
+            service,
             model: "/models/m.gguf".into(),
-            max_context: Some(2048),
-            slo_ttft: Duration::from_millis(1500),
-            slo_itl: Duration::from_millis(100),
-            routing: Routing {
-                policy: "paper".into(),
-                alpha: Some(0.5),
-                beta: None,
-                min_remote_tokens: Some(16),
-                window: Some(Duration::from_secs(10)),
-                lookahead: Some(3),
-                postponement_cap: None,
-                on_remote_failure: Some("local".into()),
-            },
-            session_headers: vec!["x-session-id".into()],
-            session_ttl: Some(Duration::from_mins(10)),
             backend: "cpu".into(),
-            kv_memory: 1 << 28,
+            decode: workers(2),
+            prefill: workers(1),
             grace: Duration::from_secs(8),
-            decode_threads: vec![2],
-            prefill_threads: vec![1],
             log_filter: "info".into(),
         };
         Shared {
@@ -186,10 +181,11 @@ mod tests {
         assert!(prefill.contains("--threads 1") && !prefill.contains("--kv-listen"));
         assert!(!prefill.contains("--profile"), "there is none for one thread");
         assert!(sidecar.starts_with("sidecar ") && sidecar.contains("--name decode-0"));
-        for part in ["--slo-ttft 1s500ms", "--slo-itl 100ms", "--alpha 0.5", "--session-ttl 10m"] {
+        for part in ["--slo-ttft 1s500ms", "--slo-itl 150ms", "--alpha 0.5", "--session-ttl 10m"] {
             assert!(sidecar.contains(part), "{part}: {sidecar}");
         }
-        assert!(!sidecar.contains("--beta"));
+        assert!(sidecar.contains("--model-name smollm2-135m-instruct --model-alias smollm2"));
+        assert!(decode.contains("--prefill-chunk 64") && prefill.contains("--prefill-chunk 256"));
         assert!(lines.iter().all(|line| line.ends_with("--die-with-parent")));
     }
 

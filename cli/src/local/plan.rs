@@ -3,62 +3,34 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// How prefills are routed.
-#[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Routing {
-    /// `paper`, `always_local` or `always_remote`.
-    pub(crate) policy: String,
-    /// Share of the TTFT objective below which a prefill worker counts as free.
-    pub(crate) alpha: Option<f64>,
-    /// Share of the ITL objective below which the decode worker counts as free.
-    pub(crate) beta: Option<f64>,
-    /// Shortest increment that may go remote, tokens.
-    pub(crate) min_remote_tokens: Option<u32>,
-    /// Over how long statistics are taken.
-    pub(crate) window: Option<Duration>,
-    /// Queued prefills that are looked at for a better order.
-    pub(crate) lookahead: Option<u32>,
-    /// How often a queued prefill may be overtaken.
-    pub(crate) postponement_cap: Option<u32>,
-    /// `local` or `fail`.
-    pub(crate) on_remote_failure: Option<String>,
-}
+use ampd_api::Service;
 
 /// What is to be run.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Plan {
-    /// The service's namespace.
-    pub(crate) namespace: String,
-    /// The service's name.
-    pub(crate) service: String,
-    /// The model's name in the API.
-    pub(crate) model_name: String,
+    /// The manifest with the command line's changes; numbers of workers and threads are those below.
+    pub(crate) service: Service,
     /// The model's file or folder.
     pub(crate) model: PathBuf,
-    /// Cap of the model's context, tokens.
-    pub(crate) max_context: Option<u32>,
-    /// Objective for the time to the first token.
-    pub(crate) slo_ttft: Duration,
-    /// Objective for the mean time between tokens.
-    pub(crate) slo_itl: Duration,
-    /// Routing.
-    pub(crate) routing: Routing,
-    /// Request headers that may name a session; the sidecar's own when empty.
-    pub(crate) session_headers: Vec<String>,
-    /// How long an idle session keeps its KV.
-    pub(crate) session_ttl: Option<Duration>,
     /// Engine backend.
     pub(crate) backend: String,
-    /// KV pool of each worker, bytes.
-    pub(crate) kv_memory: u64,
-    /// From the request to stop to the kill.
+    /// The decode workers.
+    pub(crate) decode: Workers,
+    /// The prefill workers.
+    pub(crate) prefill: Workers,
+    /// The children's own time to finish at the end.
     pub(crate) grace: Duration,
-    /// Threads of each decode worker.
-    pub(crate) decode_threads: Vec<usize>,
-    /// Threads of each prefill worker.
-    pub(crate) prefill_threads: Vec<usize>,
     /// Logging filter of the children.
     pub(crate) log_filter: String,
+}
+
+/// The workers of one role.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Workers {
+    /// Threads of each.
+    pub(crate) threads: Vec<usize>,
+    /// KV pool of each, bytes.
+    pub(crate) kv_memory: u64,
 }
 
 /// Smallest and largest KV pool that a worker gets by itself.

@@ -4,20 +4,21 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use ampd_api::Service;
+use ampd_api::resolved::Role;
+use ampd_api::service::Policy;
 use ampd_engine::model as engine_model;
 use ampd_perfmodel::Profile;
+use ampd_worker::sidecar::Policy as PolicyArg;
 use anyhow::Context as _;
-use clap::ValueEnum as _;
 use tokio_util::sync::CancellationToken;
 
-use super::plan::{Plan, default_kv_memory};
+use super::plan::{Plan, Workers, default_kv_memory};
 use super::{Args, cores};
-use crate::manifest::{self, Settings};
-use crate::model;
-use crate::profile;
+use crate::{manifest, model, profile};
 
-/// The children's own time to finish at the end.
-const GRACE: Duration = Duration::from_secs(8);
+/// The children's own time to finish at the end, at most: a person waits at the terminal.
+const MAX_GRACE: Duration = Duration::from_secs(8);
 
 /// What the children are started from.
 #[derive(Debug)]
@@ -30,16 +31,24 @@ pub(super) struct Prepared {
 
 /// Reads, fetches and measures. `stop` ends a measurement early.
 pub(super) async fn prepare(args: &Args, stop: &CancellationToken) -> anyhow::Result<Prepared> {
-    let mut settings = manifest::load(args.file.as_deref())?;
-    if let Some(model) = &args.model {
-        settings.model = model.clone();
-        settings.model_name = model.served_name();
+    let mut service = manifest::load(args.file.as_deref())?;
+    let wanted = match &args.model {
+        Some(model) => {
+            service.model.name = model.served_name();
+            service.model.aliases.clear();
+            model.clone()
+        }
+        None => manifest::model(&service)?,
+    };
+    if let Some(policy) = args.policy {
+        service.routing.policy = match policy {
+            PolicyArg::Paper => Policy::Paper,
+            PolicyArg::AlwaysLocal => Policy::AlwaysLocal,
+            PolicyArg::AlwaysRemote => Policy::AlwaysRemote,
+        };
     }
-    if let Some(policy) = args.policy.and_then(|policy| policy.to_possible_value()) {
-        policy.get_name().clone_into(&mut settings.routing.policy);
-    }
-    let path = model::fetch(&settings.model).await?;
-    let plan = plan(args, settings, path);
+    let path = model::fetch(&wanted).await?;
+    let plan = plan(args, service, path);
     let profiles = if let Some(path) = &args.profile {
         given_profile(path, &plan)?
     } else {
@@ -49,38 +58,32 @@ pub(super) async fn prepare(args: &Args, stop: &CancellationToken) -> anyhow::Re
     Ok(Prepared { plan, profiles })
 }
 
-fn plan(args: &Args, settings: Settings, model: PathBuf) -> Plan {
-    let decode = args.decode.map_or(settings.decode, usize::from);
-    let prefill = args.prefill.map_or(settings.prefill, usize::from);
+fn plan(args: &Args, service: Service, model: PathBuf) -> Plan {
+    let decode = args.decode.map_or(service.decode.min_replicas, usize::from);
+    let prefill = args.prefill.map_or(service.prefill.min_replicas, usize::from);
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    let (decode_threads, prefill_threads) = match args.threads {
-        Some(threads) => (vec![threads.into(); decode], vec![threads.into(); prefill]),
-        None => cores::split(cores, decode, prefill),
+    let (decode_share, prefill_share) = cores::split(cores, decode, prefill);
+    let workers = |role: &Role, share: Vec<usize>| {
+        let fixed = args.threads.map(usize::from).or(role.threads);
+        let kv_memory = args.kv_mib.map(|mib| u64::from(mib) << 20).or(role.kv_cache);
+        Workers {
+            threads: share.into_iter().map(|threads| fixed.unwrap_or(threads)).collect(),
+            kv_memory: kv_memory.unwrap_or_else(|| default_kv_memory(decode + prefill)),
+        }
     };
-    let kv_memory =
-        args.kv_mib.map_or_else(|| default_kv_memory(decode + prefill), |mib| u64::from(mib) << 20);
     Plan {
-        namespace: settings.namespace,
-        service: settings.service,
-        model_name: settings.model_name,
         model,
-        max_context: settings.max_context,
-        slo_ttft: settings.slo_ttft,
-        slo_itl: settings.slo_itl,
-        routing: settings.routing,
-        session_headers: settings.session_headers,
-        session_ttl: settings.session_ttl,
         backend: profile::backend_name(args.backend).to_owned(),
-        kv_memory,
-        grace: GRACE,
-        decode_threads,
-        prefill_threads,
+        decode: workers(&service.decode, decode_share),
+        prefill: workers(&service.prefill, prefill_share),
+        grace: service.drain_timeout.min(MAX_GRACE),
         log_filter: args.log_filter.clone(),
+        service,
     }
 }
 
 fn thread_counts(plan: &Plan) -> BTreeSet<usize> {
-    plan.decode_threads.iter().chain(&plan.prefill_threads).copied().collect()
+    plan.decode.threads.iter().chain(&plan.prefill.threads).copied().collect()
 }
 
 fn given_profile(path: &Path, plan: &Plan) -> anyhow::Result<BTreeMap<usize, PathBuf>> {

@@ -68,10 +68,11 @@ async fn serve(
 ) -> anyhow::Result<()> {
     let url = format!("http://{}", listener.local_addr()?);
     let Prepared { plan, profiles } = prepared;
-    let counts = (plan.decode_threads.len(), plan.prefill_threads.len());
-    let members = Arc::new(Members::new(&plan.namespace, &plan.service, counts, run_dir.path())?);
-    let certificates = run_dir.write_certificates(&plan.namespace, &plan.service)?;
-    let model_name = plan.model_name.clone();
+    let counts = (plan.decode.threads.len(), plan.prefill.threads.len());
+    let (namespace, service) = (&plan.service.namespace, &plan.service.name);
+    let members = Arc::new(Members::new(namespace, service, counts, run_dir.path())?);
+    let certificates = run_dir.write_certificates(namespace, service)?;
+    let model_name = plan.service.model.name.clone();
     let topology = members.topology_path().to_owned();
     let shared = Arc::new(Shared { plan, topology, certificates, profiles });
     let program = std::env::current_exe().context("cannot find this program's own file")?;

@@ -1,5 +1,12 @@
 //! Arbitrary bytes: no panic, no endless session, no growth. The fuzz targets run the same entry points.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper's failure is the test's"
+)]
+
 mod common;
 
 use common::{CERTIFICATES, entry};

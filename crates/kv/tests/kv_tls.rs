@@ -1,5 +1,12 @@
 //! Transfers over real sockets: who may connect, and what becomes of those who may not.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper's failure is the test's"
+)]
+
 mod common;
 
 use std::net::SocketAddr;
@@ -9,9 +16,10 @@ use std::time::Duration;
 
 use ampd_kv::tls::{Role, SERVER_NAME, TlsError, TlsFiles, peer_uri};
 use ampd_kv::{KvClient, KvError, KvServer, LeaseEnd, Reason, serve};
-use common::{CERTIFICATES, FINGERPRINT, Owner, Store, client, identity, limits, move_all, soon};
+use common::{CERTIFICATES, FINGERPRINT, Owner, Store, client, hasty, identity, limits, move_all, soon};
 use rustls::ClientConfig;
-use rustls::pki_types::ServerName;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
@@ -125,14 +133,12 @@ async fn speaks(address: SocketAddr, config: ClientConfig) -> bool {
 #[tokio::test]
 async fn certificates_and_the_newest_tls_are_demanded() {
     use rustls::version::{TLS12, TLS13};
-    let listening = listening().await;
+    let listening = listening_with(|server| server.limits = hasty()).await;
     let ring = Arc::new(rustls::crypto::ring::default_provider());
     let mut roots = rustls::RootCertStore::empty();
     let own = CERTIFICATES.prefill.client_config().unwrap();
-    for pem in [&CERTIFICATES.decode.ca_pem] {
-        use rustls::pki_types::pem::PemObject as _;
-        roots.add(rustls::pki_types::CertificateDer::from_pem_slice(pem.as_bytes()).unwrap()).unwrap();
-    }
+    let authority = CertificateDer::from_pem_slice(CERTIFICATES.decode.ca_pem.as_bytes()).unwrap();
+    roots.add(authority).unwrap();
     let builder = |version| {
         ClientConfig::builder_with_provider(ring.clone()).with_protocol_versions(&[version]).unwrap()
     };
@@ -160,23 +166,21 @@ async fn certificates_and_the_newest_tls_are_demanded() {
 
 #[tokio::test]
 async fn connections_are_bounded_and_idle_ones_end() {
-    let listening = listening_with(|server| server.connections = 2).await;
+    let listening = listening_with(|server| {
+        server.connections = 2;
+        server.limits = hasty();
+    })
+    .await;
     // Two that never say anything hold both places until their time is over.
     let mut silent = Vec::new();
     for _ in 0..2 {
         silent.push(TcpStream::connect(listening.address).await.unwrap());
     }
     let started = tokio::time::Instant::now();
-    let patient = KvClient::new(
-        Arc::new(CERTIFICATES.prefill.client_config().unwrap()),
-        FINGERPRINT,
-        ampd_kv::Limits { handshake: Duration::from_secs(5), ..limits() },
-    )
-    .unwrap();
     let lease = listening.owner.lease();
     let uri = identity(Role::Decode).uri();
-    let transfer = soon(patient.open(&listening.address.to_string(), &uri, &lease.handle())).await.unwrap();
-    assert!(started.elapsed() >= limits().handshake / 2, "there was no place before");
+    let transfer = soon(client().open(&listening.address.to_string(), &uri, &lease.handle())).await.unwrap();
+    assert!(started.elapsed() >= hasty().handshake / 2, "there was no place before");
     assert_eq!(listening.refusal().await, Reason::Timeout);
     assert_eq!(listening.refusal().await, Reason::Timeout);
     soon(move_all(transfer)).await.unwrap();

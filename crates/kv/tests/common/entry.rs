@@ -116,7 +116,7 @@ async fn drive(tls: Arc<rustls::ServerConfig>, data: &[u8]) {
         answers
     };
     let serving = server.serve_stream(far, CLIENT, &shutdown);
-    let all = async { tokio::join!(serving, sending, receiving) };
+    let all = Box::pin(async { tokio::join!(serving, sending, receiving) });
     let (served, (), answers) = tokio::time::timeout(limit, all).await.expect("the session ends");
     served.expect("the fingerprint is valid");
     let mut answers = Bytes::from(answers);

@@ -1,6 +1,11 @@
 //! An owner with a store in memory, and streams in memory that can be watched and cut.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a helper's failure is the test's")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a helper's failure is the test's"
+)]
 #![allow(dead_code, reason = "each test file uses its part")]
 
 use std::ops::Range;
@@ -19,6 +24,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+pub mod by_hand;
 pub mod entry;
 pub mod relay;
 
@@ -40,16 +46,23 @@ pub const FINGERPRINT: Fingerprint = Fingerprint {
     tensor_parallel: 1,
 };
 
-/// Short times, and frames that take two blocks.
+/// Frames that take two blocks, and times that no busy machine exceeds.
 pub fn limits() -> Limits {
+    let long = Duration::from_secs(20);
     Limits {
         data_bytes: (2 * BLOCK * TOKEN) as u32,
         window_bytes: (5 * BLOCK * TOKEN) as u32,
-        connect: Duration::from_secs(2),
-        handshake: Duration::from_millis(300),
-        progress: Duration::from_millis(400),
-        ping: Duration::from_millis(50),
+        connect: long,
+        handshake: long,
+        progress: long,
+        ping: Duration::from_millis(100),
     }
+}
+
+/// For tests of what takes too long.
+pub fn hasty() -> Limits {
+    let short = Duration::from_millis(500);
+    Limits { handshake: short, progress: short, ping: short / 10, ..limits() }
 }
 
 pub fn identity(role: Role) -> Identity {
@@ -172,12 +185,16 @@ pub const ROUND: u64 = 77;
 
 impl Owner {
     pub fn new(store: Store) -> Self {
+        Self::with_limits(store, limits())
+    }
+
+    pub fn with_limits(store: Store, limits: Limits) -> Self {
         let (store, heard, leases) = (Arc::new(store), Arc::new(Heard::default()), Leases::new(8));
         let server = KvServer {
             tls: Arc::new(CERTIFICATES.decode.server_config().unwrap()),
             client_uri: identity(Role::Prefill).uri(),
             fingerprint: FINGERPRINT,
-            limits: limits(),
+            limits,
             connections: 8,
             leases: leases.clone(),
             store: store.clone(),
@@ -188,8 +205,12 @@ impl Owner {
     }
 
     pub fn lease(&self) -> Lease {
+        self.lease_of(HISTORY, END)
+    }
+
+    pub fn lease_of(&self, history: usize, end: usize) -> Lease {
         let requester = identity(Role::Prefill).uri();
-        let grant = Grant { round: ROUND, requester, history: HISTORY, end: END };
+        let grant = Grant { round: ROUND, requester, history, end };
         self.leases.grant(grant, Duration::from_secs(10)).unwrap()
     }
 
@@ -205,12 +226,12 @@ impl Owner {
     }
 }
 
-pub fn client_with(fingerprint: Fingerprint) -> KvClient {
-    KvClient::new(Arc::new(CERTIFICATES.prefill.client_config().unwrap()), fingerprint, limits()).unwrap()
+pub fn client_with(fingerprint: Fingerprint, limits: Limits) -> KvClient {
+    KvClient::new(Arc::new(CERTIFICATES.prefill.client_config().unwrap()), fingerprint, limits).unwrap()
 }
 
 pub fn client() -> KvClient {
-    client_with(FINGERPRINT)
+    client_with(FINGERPRINT, limits())
 }
 
 /// Pulls all history and checks it.
@@ -245,5 +266,5 @@ pub async fn move_all(mut transfer: Transfer) -> Result<TransferReport, KvError>
 
 /// Fails when something takes too long.
 pub async fn soon<T>(work: impl Future<Output = T>) -> T {
-    tokio::time::timeout(Duration::from_secs(5), work).await.expect("it takes too long")
+    tokio::time::timeout(Duration::from_secs(30), work).await.expect("it takes too long")
 }

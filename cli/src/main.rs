@@ -1,3 +1,50 @@
-//! Starts `ampd`.
+//! `ampd`: a service of prefill and decode workers on this machine, performance profiles, manifest checks.
 
-fn main() {}
+mod cache;
+mod check;
+mod local;
+mod manifest;
+mod model;
+mod profile;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Multi-round LLM inference with prefill and decode on separate workers.
+#[derive(Debug, Parser)]
+#[command(name = "ampd", version)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Runs a service on this machine.
+    Local(local::Args),
+    /// Measures a performance model of this machine.
+    Profile(profile::Args),
+    /// Checks a manifest.
+    Check(check::Args),
+    /// Runs an engine worker, as `ampd local` starts it.
+    #[command(hide = true)]
+    Worker(Box<ampd_worker::server::Args>),
+    /// Runs the scheduler beside a decode worker, as `ampd local` starts it.
+    #[command(hide = true)]
+    Sidecar(Box<ampd_worker::sidecar::Args>),
+}
+
+fn main() -> ExitCode {
+    let result = match Cli::parse().command {
+        Command::Local(args) => local::main(args),
+        Command::Profile(args) => profile::main(&args),
+        Command::Check(args) => check::main(&args),
+        Command::Worker(args) => return ampd_worker::server::main(*args),
+        Command::Sidecar(args) => return ampd_worker::sidecar::main(*args),
+    };
+    result.unwrap_or_else(|error| {
+        eprintln!("error: {error:#}");
+        ExitCode::FAILURE
+    })
+}

@@ -1,9 +1,12 @@
-//! Project tasks: `cargo xtask test` checks and tests everything.
+//! Project tasks: `cargo xtask test` checks and tests everything, `cargo xtask bench` measures.
 
+mod bench;
 mod cache;
 mod command;
 mod deny;
+mod equipment;
 mod model;
+mod prometheus;
 mod python;
 mod steps;
 mod test;
@@ -22,6 +25,11 @@ struct Arguments {
 enum Task {
     /// Checks format and lints, runs all tests with what they need, builds the documentation, checks the dependencies.
     Test,
+    /// Runs the benches of these names, or all, and prints their tables.
+    Bench {
+        /// Names of benches.
+        names: Vec<String>,
+    },
     /// Builds the documentation, warnings denied.
     Docs,
 }
@@ -29,6 +37,7 @@ enum Task {
 fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Test => test::run_all(),
+        Task::Bench { names } => bench::run_benches(&names),
         Task::Docs => test::docs(),
     }
 }

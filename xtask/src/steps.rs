@@ -5,19 +5,19 @@ use std::time::{Duration, Instant};
 /// Runs steps one after the other; a failed one does not keep the others from telling what they find.
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
-    done: Vec<(&'static str, Duration, anyhow::Result<()>)>,
+    done: Vec<(String, Duration, anyhow::Result<()>)>,
 }
 
 impl Steps {
     /// Runs one step.
-    pub(crate) fn step(&mut self, name: &'static str, task: impl FnOnce() -> anyhow::Result<()>) {
+    pub(crate) fn step(&mut self, name: &str, task: impl FnOnce() -> anyhow::Result<()>) {
         eprintln!("== {name}");
         let start = Instant::now();
         let result = task();
         if let Err(error) = &result {
             eprintln!("== {name} failed: {error:#}");
         }
-        self.done.push((name, start.elapsed(), result));
+        self.done.push((name.to_owned(), start.elapsed(), result));
     }
 
     /// Prints a table of all steps.
@@ -26,10 +26,10 @@ impl Steps {
     /// When a step failed.
     #[expect(clippy::print_stdout, reason = "the table is the task's result")]
     pub(crate) fn finish(self) -> anyhow::Result<()> {
-        println!("{:<14} {:>9}  result", "step", "seconds");
+        println!("{:<18} {:>9}  result", "step", "seconds");
         for (name, time, result) in &self.done {
             let outcome = if result.is_ok() { "ok" } else { "FAILED" };
-            println!("{name:<14} {:>9.1}  {outcome}", time.as_secs_f64());
+            println!("{name:<18} {:>9.1}  {outcome}", time.as_secs_f64());
         }
         let failed = self.done.iter().filter(|(_, _, result)| result.is_err()).count();
         println!("{} passed, {failed} failed", self.done.len() - failed);

@@ -1,24 +1,14 @@
 //! `cargo xtask test`.
 
-use crate::command::{cargo, in_ci, root, run};
+use crate::command::{cargo, run};
+use crate::deny;
+use crate::equipment::equip;
 use crate::steps::Steps;
-use crate::{deny, model};
-
-/// Reference outputs of the default model, beside the checkout where they are at hand.
-const REFERENCE: &str = "../shared/engine/smollm2_reference.json";
 
 /// Runs everything.
 pub(crate) fn run_tests() -> anyhow::Result<()> {
     let mut test = cargo(&["test", "--release", "--workspace", "--locked", "--no-fail-fast"]);
-    test.env("AMPD_MODEL", model::default_model()?);
-    let reference = root().join(REFERENCE);
-    if reference.is_file() {
-        test.env("AMPD_REFERENCE", reference);
-    } else if in_ci() {
-        anyhow::bail!("there are no reference outputs at {REFERENCE}");
-    } else {
-        eprintln!("no reference outputs at {REFERENCE}: tests against them are skipped");
-    }
+    equip(&mut test)?;
     run(&mut test)
 }
 

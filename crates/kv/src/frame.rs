@@ -80,7 +80,7 @@ pub enum Frame {
     /// KV, in two parts that follow one another, so that K and V of a span need not be copied together to be sent. A
     /// received frame has all in the first.
     Data(Span, [Bytes; 2]),
-    /// Owner: so many KV bytes of this transfer are written.
+    /// Owner: so many more KV bytes of this transfer are written. Not a total, so that their order plays no part.
     Ack(u64),
     /// Client: everything is pushed.
     Finish,

@@ -32,7 +32,6 @@ impl Observer for NoObserver {
 }
 
 /// What the owner's side serves.
-#[derive(Clone)]
 pub struct KvServer<S> {
     /// TLS settings, from [`crate::tls::TlsFiles::server_config`].
     pub tls: Arc<rustls::ServerConfig>,

@@ -1,3 +1,11 @@
 //! Helpers for tests: tiny random models, a fault-injecting TCP relay, process fixtures.
 
+pub mod chat;
+pub mod cluster;
+pub mod crowd;
+pub mod official;
+pub mod process;
+pub mod prometheus;
+pub mod relay;
 pub mod tiny_model;
+pub mod wait;

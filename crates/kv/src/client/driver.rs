@@ -162,13 +162,12 @@ async fn read(
                 // Only now, so that whoever is woken finds it.
                 shared.change(|state| state.pulled.add(bytes));
             }
-            Frame::Ack(written) => shared.change(|state| {
-                if written > state.sent || written <= state.written {
+            Frame::Ack(bytes) => shared.change(|state| {
+                if bytes > state.sent - state.written {
                     return Err(KvError::Frame(FrameError::Field("acknowledgement")));
                 }
-                let bytes = (written - state.written) as usize;
-                state.written = written;
-                state.pushed.add(bytes);
+                state.written += bytes;
+                state.pushed.add(bytes as usize);
                 Ok(())
             })?,
             Frame::Finished => {

@@ -125,7 +125,8 @@ impl Transfer {
         self.shared.failed().await
     }
 
-    /// Ends the transfer; the owner has acknowledged that everything is written.
+    /// Ends the transfer; the owner has acknowledged that everything is written. If this fails, the owner may have
+    /// everything all the same: only the acknowledgement may be lost.
     ///
     /// # Errors
     /// When something is missing, the transfer broke, or the owner ended it.

@@ -24,11 +24,11 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// At once, when the fingerprint is one that no transfer can have.
 pub async fn serve<S: KvStore>(
     listener: TcpListener,
-    server: KvServer<S>,
+    server: impl Into<Arc<KvServer<S>>>,
     shutdown: CancellationToken,
 ) -> Result<(), BadFingerprint> {
+    let server = server.into();
     server.fingerprint.token_layer_bytes()?;
-    let server = Arc::new(server);
     let places = Arc::new(Semaphore::new(server.connections));
     let tasks = TaskTracker::new();
     loop {

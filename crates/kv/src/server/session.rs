@@ -47,7 +47,6 @@ pub(super) async fn run<S: KvStore>(
         coverage: Mutex::new(Coverage::new(server.fingerprint.layers as usize)),
         pulled: Mutex::default(),
         pushed: Mutex::default(),
-        written: 0.into(),
     };
     let mut writing = pin!(write_frames(writer, queued, limits));
     let mut written = false;

@@ -1,7 +1,5 @@
 //! What a client asks for, done on the store.
 
-use std::sync::atomic::{AtomicU64, Ordering};
-
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::{mpsc, oneshot};
@@ -27,8 +25,6 @@ pub(super) struct Work<'a, S> {
     pub(super) coverage: Mutex<Coverage>,
     pub(super) pulled: Mutex<FlowMeter>,
     pub(super) pushed: Mutex<FlowMeter>,
-    /// KV bytes written.
-    pub(super) written: AtomicU64,
 }
 
 impl<S: KvStore> Work<'_, S> {
@@ -103,8 +99,7 @@ impl<S: KvStore> Work<'_, S> {
         operation.pushed(length);
         drop(operation);
         self.pushed.lock().add(length);
-        let written = self.written.fetch_add(length as u64, Ordering::Relaxed) + length as u64;
-        self.send(Frame::Ack(written).into()).await
+        self.send(Frame::Ack(length as u64).into()).await
     }
 
     /// Waits for the store, but not for ever.

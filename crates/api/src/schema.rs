@@ -1,0 +1,144 @@
+//! Schemas of texts with a form: what the API server checks before anything reads them.
+
+use std::ops::RangeInclusive;
+
+use schemars::{Schema, SchemaGenerator, json_schema};
+use serde_json::{Value, json};
+
+/// Durations as Go and Kubernetes write them.
+pub const DURATION: &str = r"^([0-9]+(\.[0-9]+)?(ms|s|m|h))+$";
+
+/// Memory as Kubernetes writes it, whole bytes only.
+pub const MEMORY: &str = "^[1-9][0-9]*(k|M|G|T|Ki|Mi|Gi|Ti)?$";
+
+/// A decimal from 0 to 10.
+pub const SHARE: &str = r"^([0-9](\.[0-9]{1,6})?|10(\.0{1,6})?)$";
+
+/// A Kubernetes quantity of a resource.
+pub const QUANTITY: &str = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$";
+
+/// What a pattern asks for, in words and with an example.
+#[must_use]
+pub fn form_of(pattern: &str) -> Option<&'static str> {
+    match pattern {
+        DURATION => Some("a duration as \"2s\", \"100ms\" or \"1m30s\""),
+        MEMORY => Some("an amount of memory as \"512Mi\" or \"2Gi\""),
+        SHARE => Some("a decimal from 0 to 10 as \"0.8\""),
+        QUANTITY => Some("a quantity as \"500m\" or \"2Gi\""),
+        _ => None,
+    }
+}
+
+/// A rule in the Common Expression Language that the API server enforces. `path` names the field at fault below the one
+/// that has the rule; empty for that one itself.
+#[must_use]
+pub fn rule(rule: &str, message: &str, path: &str) -> Value {
+    let mut value = json!({"rule": rule, "message": message});
+    if !path.is_empty() {
+        value["fieldPath"] = path.into();
+    }
+    value
+}
+
+/// The bounds of a duration, as it is written.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// At least.
+    pub min: &'static str,
+    /// At most.
+    pub max: &'static str,
+}
+
+impl Bounds {
+    fn schema(self) -> Schema {
+        let Self { min, max } = self;
+        let bounded = format!("duration(self) >= duration('{min}') && duration(self) <= duration('{max}')");
+        json_schema!({
+            "type": "string",
+            "maxLength": 24,
+            "pattern": DURATION,
+            "x-kubernetes-validations": [rule(&bounded, &self.message(), "")],
+        })
+    }
+
+    /// What is wrong with a duration out of bounds.
+    #[must_use]
+    pub fn message(self) -> String {
+        format!("must be from {} to {}", self.min, self.max)
+    }
+}
+
+/// Of the TTFT objective.
+pub const TTFT: Bounds = Bounds { min: "1ms", max: "1h" };
+/// Of the ITL objective.
+pub const ITL: Bounds = Bounds { min: "1ms", max: "1m" };
+/// Of the window of statistics.
+pub const WINDOW: Bounds = Bounds { min: "1s", max: "10m" };
+/// Of the time that an idle session is kept.
+pub const TTL: Bounds = Bounds { min: "1s", max: "168h" };
+/// Of the time that a worker may take to stop.
+pub const TIMEOUT: Bounds = Bounds { min: "1s", max: "1h" };
+
+/// See [`TTFT`].
+pub fn ttft(_: &mut SchemaGenerator) -> Schema {
+    TTFT.schema()
+}
+
+/// See [`ITL`].
+pub fn itl(_: &mut SchemaGenerator) -> Schema {
+    ITL.schema()
+}
+
+/// See [`WINDOW`].
+pub fn window(_: &mut SchemaGenerator) -> Schema {
+    WINDOW.schema()
+}
+
+/// See [`TTL`].
+pub fn ttl(_: &mut SchemaGenerator) -> Schema {
+    TTL.schema()
+}
+
+/// See [`TIMEOUT`].
+pub fn timeout(_: &mut SchemaGenerator) -> Schema {
+    TIMEOUT.schema()
+}
+
+/// The bounds of a memory, bytes: 1Mi and 64Ti.
+pub const MEMORY_BYTES: RangeInclusive<u64> = 1 << 20..=64 << 40;
+
+/// `"512Mi"`.
+pub fn memory(_: &mut SchemaGenerator) -> Schema {
+    let bounded =
+        "quantity(self).compareTo(quantity('1Mi')) >= 0 && quantity(self).compareTo(quantity('64Ti')) <= 0";
+    json_schema!({
+        "type": "string",
+        "maxLength": 20,
+        "pattern": MEMORY,
+        "nullable": true,
+        "x-kubernetes-validations": [rule(bounded, "must be from 1Mi to 64Ti", "")],
+    })
+}
+
+/// `"0.8"`.
+pub fn share(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "string", "maxLength": 9, "pattern": SHARE})
+}
+
+/// Quantities by resource.
+pub fn quantities(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {"x-kubernetes-int-or-string": true, "maxLength": 24, "pattern": QUANTITY},
+    })
+}
+
+/// Labels with their values.
+pub fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 16,
+        "additionalProperties": {"type": "string", "maxLength": 63, "pattern": "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"},
+    })
+}

@@ -1,0 +1,77 @@
+//! The types of the resource, as a cluster stores it.
+
+mod accelerator;
+mod model;
+mod role;
+mod routing;
+mod sessions;
+mod slo;
+
+pub use accelerator::{Accelerator, GpuBudget};
+pub use model::{HuggingFace, Model, ModelSource, PersistentVolumeClaim};
+pub use role::{Engine, Replicas, Resources, Role};
+pub use routing::{OnRemoteFailure, Policy, Routing, SignalSource, Signals};
+pub use sessions::{Drain, Sessions};
+pub use slo::Slo;
+
+use kube::{CustomResource, KubeSchema};
+use serde::{Deserialize, Serialize};
+
+/// A model served for multi-round work by prefill and decode workers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "ampd.dev",
+    version = "v1alpha1",
+    kind = "AMPDService",
+    plural = "ampdservices",
+    shortname = "ampd",
+    namespaced,
+    derive = "PartialEq",
+    doc = "A model served for multi-round work by prefill and decode workers.",
+    printcolumn(name = "Model", type_ = "string", json_path = ".spec.model.name"),
+    printcolumn(name = "TTFT", type_ = "string", json_path = ".spec.slo.ttft"),
+    printcolumn(name = "ITL", type_ = "string", json_path = ".spec.slo.itl"),
+    printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
+    validation = Rule::new("self.metadata.name.size() <= 40 && !self.metadata.name.contains('.')")
+        .message("must have at most 40 characters and no dots: the names of pods and Services are made from it")
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(
+    validation = Rule::new("self.decode.replicas.min >= 1")
+        .message("must be at least 1: every session needs a decode worker")
+        .field_path(".decode.replicas.min"),
+    validation = Rule::new("self.routing.policy != 'always_remote' || self.prefill.replicas.min >= 1")
+        .message("must be at least 1 where routing.policy is always_remote")
+        .field_path(".prefill.replicas.min"),
+    validation = Rule::new("has(self.accelerator) || self.prefill.tensorParallel.exists(degree, degree == 1)")
+        .message("must contain 1 without an accelerator")
+        .field_path(".prefill.tensorParallel"),
+    validation = Rule::new("has(self.accelerator) || self.decode.tensorParallel.exists(degree, degree == 1)")
+        .message("must contain 1 without an accelerator")
+        .field_path(".decode.tensorParallel")
+)]
+pub struct AMPDServiceSpec {
+    /// The model.
+    pub model: Model,
+    /// The objectives that rounds are to meet.
+    #[serde(default)]
+    pub slo: Slo,
+    /// The accelerators to run on. Workers run on CPUs where it is absent, and always under `ampd local`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accelerator: Option<Accelerator>,
+    /// The workers that run prefills sent to them. With no replicas every prefill is local.
+    #[serde(default)]
+    pub prefill: Role,
+    /// The workers that own the sessions' KV cache and all decoding.
+    #[serde(default)]
+    pub decode: Role,
+    /// Where prefills run.
+    #[serde(default)]
+    pub routing: Routing,
+    /// How sessions are told apart and how long they are kept.
+    #[serde(default)]
+    pub sessions: Sessions,
+    /// How a worker stops.
+    #[serde(default)]
+    pub drain: Drain,
+}

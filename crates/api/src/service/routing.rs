@@ -1,0 +1,139 @@
+//! Where prefills run.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::schema;
+
+/// Where prefills run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Routing {
+    /// The rule.
+    pub policy: Policy,
+    /// A prefill worker takes a prefill while its windowed TTFT is below this share of the objective; a decimal from 0 to
+    /// 10 in quotes.
+    #[schemars(schema_with = "schema::share")]
+    pub alpha: String,
+    /// The decode worker takes a prefill while its windowed ITL is below this share of the objective; a decimal from 0 to
+    /// 10 in quotes.
+    #[schemars(schema_with = "schema::share")]
+    pub beta: String,
+    /// The time over which statistics are means.
+    #[schemars(schema_with = "schema::window")]
+    pub window: String,
+    /// How many waiting prefills a prefill worker may reorder.
+    #[schemars(range(min = 1, max = 5))]
+    pub lookahead: i32,
+    /// How often a waiting prefill may be overtaken.
+    #[schemars(range(min = 0, max = 1000))]
+    pub postponement_cap: i32,
+    /// Shorter increments are always prefilled by the decode worker, tokens.
+    #[schemars(range(min = 0, max = 1_048_576))]
+    pub min_remote_tokens: i32,
+    /// What becomes of a round whose remote prefill failed.
+    pub on_remote_failure: OnRemoteFailure,
+    /// Where the load of prefill workers is read.
+    pub signals: Signals,
+}
+
+impl Default for Routing {
+    fn default() -> Self {
+        Self {
+            policy: Policy::Paper,
+            alpha: "0.8".into(),
+            beta: "0.8".into(),
+            window: "10s".into(),
+            lookahead: 3,
+            postponement_cap: 3,
+            min_remote_tokens: 32,
+            on_remote_failure: OnRemoteFailure::Local,
+            signals: Signals::default(),
+        }
+    }
+}
+
+/// The rules of routing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Policy {
+    /// By the load of the workers and by predicted times, for each prefill.
+    Paper,
+    /// Every prefill on the decode worker of its session.
+    AlwaysLocal,
+    /// Every prefill on a prefill worker.
+    AlwaysRemote,
+}
+
+impl Policy {
+    /// The policy as manifests and flags write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Paper => "paper",
+            Self::AlwaysLocal => "always_local",
+            Self::AlwaysRemote => "always_remote",
+        }
+    }
+}
+
+/// What becomes of a round whose remote prefill failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum OnRemoteFailure {
+    /// The decode worker prefills it.
+    Local,
+    /// The client gets an error.
+    Fail,
+}
+
+impl OnRemoteFailure {
+    /// The choice as manifests and flags write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Local => "local",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// Where the load of prefill workers is read.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [schema::rule("self.source != 'prometheus' || has(self.url)", "is required where source is prometheus", ".url")]))]
+pub struct Signals {
+    /// Which way.
+    pub source: SignalSource,
+    /// Base address of the Prometheus server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/@?#]+(/[^\s?#]*)?$"))]
+    pub url: Option<String>,
+}
+
+impl Default for Signals {
+    fn default() -> Self {
+        Self { source: SignalSource::Direct, url: None }
+    }
+}
+
+/// Ways to read the load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum SignalSource {
+    /// From each worker.
+    Direct,
+    /// From a Prometheus server, where the cluster forbids direct reads.
+    Prometheus,
+}
+
+impl SignalSource {
+    /// The source as manifests and flags write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Direct => "direct",
+            Self::Prometheus => "prometheus",
+        }
+    }
+}

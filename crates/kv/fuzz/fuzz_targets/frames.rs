@@ -1,0 +1,9 @@
+//! The frame decoder on arbitrary bytes.
+
+#![no_main]
+
+#[path = "../../tests/common/entry.rs"]
+#[allow(dead_code)]
+mod entry;
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| entry::frames(data));

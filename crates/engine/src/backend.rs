@@ -172,6 +172,20 @@ pub enum BackendError {
     /// The caller handed over something that cannot be run.
     #[error("invalid batch: {0}")]
     InvalidBatch(String),
+    /// Memory for weights or KV could not be had.
+    #[error("cannot get {bytes} bytes of memory")]
+    Memory {
+        /// How much was wanted.
+        bytes: usize,
+        /// The cause.
+        source: std::io::Error,
+    },
+    /// Engine threads could not be started.
+    #[error("cannot start engine threads")]
+    Threads(#[source] std::io::Error),
+    /// This machine or this backend lacks something that was asked for.
+    #[error("not supported: {0}")]
+    Unsupported(String),
     /// KV data of the wrong length.
     #[error("KV data for layer {layer} has {got} bytes, expected {expected}")]
     KvLength {

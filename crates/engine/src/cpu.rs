@@ -7,12 +7,16 @@
 )]
 
 mod attention;
+mod disjoint;
+mod dispatch;
 mod elementwise;
 mod encoding;
 mod isa;
 mod layer;
 mod matmul;
+mod memory;
 mod pool;
+mod rows;
 mod simd;
 #[cfg(target_arch = "x86_64")]
 mod simd_avx2;
@@ -26,9 +30,12 @@ pub use isa::Isa;
 
 use crate::backend::{Backend, BackendError, KvRead, KvShape, KvSpan, Logits, LogitsWanted, RaggedBatch};
 use crate::model::{Model, ModelConfig};
-use layer::{Layer, Rows};
+use dispatch::Native;
+use layer::Layer;
 use matmul::{Product, multiply};
+use memory::Arena;
 use pool::KvPool;
+use rows::Rows;
 use threads::Pool;
 use tiles::Tiles;
 
@@ -46,7 +53,7 @@ pub struct CpuOptions {
 /// The CPU backend.
 pub struct CpuBackend {
     config: ModelConfig,
-    isa: Isa,
+    isa: Native,
     pool: Pool,
     embedding: Tiles,
     layers: Vec<Layer>,
@@ -75,11 +82,9 @@ impl CpuBackend {
     pub fn new(model: &Model, options: CpuOptions) -> Result<Self, BackendError> {
         let config = model.config.clone();
         let isa = options.isa.unwrap_or_else(Isa::best);
-        if !Isa::available().contains(&isa) {
-            return Err(BackendError::InvalidBatch(format!("this machine has no {isa:?}")));
-        }
-        let pool = Pool::new(options.threads)
-            .map_err(|error| BackendError::InvalidBatch(format!("cannot start engine threads: {error}")))?;
+        let missing = || BackendError::Unsupported(format!("{isa:?} on this machine"));
+        let isa = Native::new(isa).ok_or_else(missing)?;
+        let pool = Pool::new(options.threads).map_err(BackendError::Threads)?;
         let shape = KvShape {
             layers: config.layers,
             kv_heads: config.kv_heads,
@@ -87,15 +92,18 @@ impl CpuBackend {
             blocks: options.kv_blocks,
         };
         let weights = &model.weights;
+        let mut arena = Arena::default();
+        let layers = weights.layers.iter().map(|layer| Layer::new(layer, &mut arena));
+        let layers = layers.collect::<Result<_, _>>()?;
         Ok(Self {
             isa,
             pool,
-            embedding: Tiles::new(&weights.embedding)?,
-            layers: weights.layers.iter().map(Layer::new).collect::<Result<_, _>>()?,
+            embedding: Tiles::new(&weights.embedding, &mut arena)?,
+            layers,
             norm: weights.norm.clone(),
-            output: weights.output.as_ref().map(Tiles::new).transpose()?,
+            output: weights.output.as_ref().map(|output| Tiles::new(output, &mut arena)).transpose()?,
             frequencies: config.rope.frequencies(config.head_dim),
-            kv: KvPool::new(shape),
+            kv: KvPool::new(shape)?,
             rows: Rows::default(),
             config,
         })
@@ -117,6 +125,7 @@ impl CpuBackend {
         let mut x = vec![0.0; wanted.len() * hidden];
         for (row, out) in wanted.iter().zip(x.chunks_exact_mut(hidden)) {
             elementwise::rms_norm(
+                self.isa,
                 &self.rows.x[row * hidden..][..hidden],
                 &self.norm,
                 self.config.rms_eps,

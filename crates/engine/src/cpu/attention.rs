@@ -1,18 +1,14 @@
 //! Causal attention over paged KV with an online softmax.
 //!
 //! A query walks the keys of its sequence in blocks of 32 from position 0; nothing in its arithmetic depends on the
-//! queries beside it.
+//! queries beside it. Queries are taken together only so that keys and values are read once for several of them.
 
 #![allow(unsafe_code)]
 
-use super::isa::Isa;
+use super::dispatch::{Kernel, Native, dispatch};
 use super::pool::KvPool;
 use super::simd::{LANES, Simd, exp};
-use super::simd_scalar::Scalar;
 use crate::backend::BLOCK_TOKENS;
-
-#[cfg(target_arch = "x86_64")]
-use super::{simd_avx2::Avx2, simd_avx512::Avx512};
 
 /// Queries of one sequence and one KV head: `rows` rows from position `start` on, `group` query heads each.
 pub(super) struct Task<'a> {
@@ -32,9 +28,13 @@ pub(super) struct Task<'a> {
 /// Working memory of one thread, kept between tasks.
 #[derive(Default)]
 pub(super) struct Scratch {
+    /// Keys of a block, transposed: `[padded][BLOCK_TOKENS]`.
     keys: Vec<f32>,
+    /// Values of a block, `[BLOCK_TOKENS][padded]`.
     values: Vec<f32>,
+    /// `[queries][padded]`, scaled.
     queries: Vec<f32>,
+    /// Weighted sums of values so far, `[queries][padded]`.
     sums: Vec<f32>,
     /// Running maximum and sum of weights of each query.
     state: Vec<(f32, f32)>,
@@ -42,23 +42,17 @@ pub(super) struct Scratch {
 
 impl Task<'_> {
     /// Computes the task and calls `store(row, head, output)` for each of its queries.
-    pub(super) fn run(&self, isa: Isa, scratch: &mut Scratch, store: &mut dyn FnMut(usize, usize, &[f32])) {
-        // SAFETY: the instruction set is one of this machine.
-        unsafe {
-            match isa {
-                Isa::Scalar => self.with::<Scalar>(scratch),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => self.avx2(scratch),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => self.avx512(scratch),
-                #[cfg(not(target_arch = "x86_64"))]
-                Isa::Avx2 | Isa::Avx512 => self.with::<Scalar>(scratch),
-            }
-        }
+    pub(super) fn run(
+        &self,
+        isa: Native,
+        scratch: &mut Scratch,
+        store: &mut dyn FnMut(usize, usize, &[f32]),
+    ) {
+        self.prepare(scratch);
+        dispatch(isa, Walk { task: self, scratch });
         let (dim, padded) = self.dims();
-        for (query, (sums, (_, total))) in
-            scratch.sums.chunks_exact_mut(padded).zip(&scratch.state).enumerate()
-        {
+        let outputs = scratch.sums.chunks_exact_mut(padded).zip(&scratch.state);
+        for (query, (sums, (_, total))) in outputs.enumerate() {
             for value in sums.iter_mut() {
                 *value /= total;
             }
@@ -72,60 +66,216 @@ impl Task<'_> {
         (dim, dim.next_multiple_of(LANES))
     }
 
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn avx2(&self, scratch: &mut Scratch) {
-        // SAFETY: passes its caller's promise on.
-        unsafe { self.with::<Avx2>(scratch) }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-    unsafe fn avx512(&self, scratch: &mut Scratch) {
-        // SAFETY: passes its caller's promise on.
-        unsafe { self.with::<Avx512>(scratch) }
-    }
-
-    #[inline(always)]
-    unsafe fn with<S: Simd>(&self, scratch: &mut Scratch) {
+    /// Scales the queries and empties everything else.
+    fn prepare(&self, scratch: &mut Scratch) {
         let (dim, padded) = self.dims();
         let queries = self.rows * self.group;
-        scratch.queries.clear();
-        scratch.queries.resize(queries * padded, 0.0);
-        for query in 0..queries {
+        for (buffer, size) in [
+            (&mut scratch.queries, queries * padded),
+            (&mut scratch.sums, queries * padded),
+            (&mut scratch.keys, BLOCK_TOKENS * padded),
+            (&mut scratch.values, BLOCK_TOKENS * padded),
+        ] {
+            buffer.clear();
+            buffer.resize(size, 0.0);
+        }
+        scratch.state.clear();
+        scratch.state.resize(queries, (f32::NEG_INFINITY, 0.0));
+        for (query, to) in scratch.queries.chunks_exact_mut(padded).enumerate() {
             let head = self.kv_head * self.group + query % self.group;
             let from = &self.q[query / self.group * self.q_stride + head * dim..][..dim];
-            let to = &mut scratch.queries[query * padded..][..dim];
             for (to, from) in to.iter_mut().zip(from) {
                 *to = from * self.scale;
             }
         }
-        scratch.sums.clear();
-        scratch.sums.resize(queries * padded, 0.0);
-        scratch.state.clear();
-        scratch.state.resize(queries, (f32::NEG_INFINITY, 0.0));
-        scratch.keys.clear();
-        scratch.keys.resize(BLOCK_TOKENS * padded, 0.0);
-        scratch.values.clear();
-        scratch.values.resize(BLOCK_TOKENS * padded, 0.0);
-        let end = self.start + self.rows;
-        for (index, block) in self.block_table[..end.div_ceil(BLOCK_TOKENS)].iter().enumerate() {
-            let (k, v) = self.pool.pages(self.layer, *block, self.kv_head);
+    }
+}
+
+/// A task's queries on their way along the keys.
+struct Walk<'a> {
+    task: &'a Task<'a>,
+    scratch: &'a mut Scratch,
+}
+
+impl Kernel for Walk<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(mut self) {
+        let (task, (dim, padded)) = (self.task, self.task.dims());
+        let (end, queries) = (task.start + task.rows, task.rows * task.group);
+        for (index, block) in task.block_table[..end.div_ceil(BLOCK_TOKENS)].iter().enumerate() {
+            let (k, v) = task.pool.pages(task.layer, *block, task.kv_head);
             let base = index * BLOCK_TOKENS;
-            let filled = (end - base).min(BLOCK_TOKENS);
-            // SAFETY: the pages hold whole blocks, the scratch room for them.
+            // The first query that sees any of the block, and the first that sees all of it.
+            let first_query = |position: usize| position.saturating_sub(task.start) * task.group;
+            let (some, whole) = (first_query(base), first_query(base + BLOCK_TOKENS - 1).min(queries));
+            // SAFETY: the pages hold whole blocks, the scratch room for them and for all queries.
             unsafe {
-                widen::<S>(k, &mut scratch.keys, dim, padded, filled);
-                widen::<S>(v, &mut scratch.values, dim, padded, filled);
-            }
-            for query in 0..queries {
-                let position = self.start + query / self.group;
-                if position >= base {
-                    let seen = (position + 1 - base).min(BLOCK_TOKENS);
-                    // SAFETY: query, keys and values are whole padded heads.
-                    unsafe { step::<S>(scratch, query, padded, seen) };
+                transpose::<S>(k, &mut self.scratch.keys, dim);
+                widen::<S>(v, &mut self.scratch.values, dim, padded, (end - base).min(BLOCK_TOKENS));
+                for query in some..whole {
+                    let seen = task.start + query / task.group + 1 - base;
+                    self.step::<S, 1, 1>(query, dim, padded, seen);
+                }
+                let mut query = whole;
+                while query < queries {
+                    query += match queries - query {
+                        4.. if S::ROWS >= 8 => self.step::<S, 4, 4>(query, dim, padded, BLOCK_TOKENS),
+                        2.. => self.step::<S, 2, 2>(query, dim, padded, BLOCK_TOKENS),
+                        _ => self.step::<S, 1, 4>(query, dim, padded, BLOCK_TOKENS),
+                    };
                 }
             }
+        }
+    }
+}
+
+impl Walk<'_> {
+    /// Takes the first `seen` keys of a block into the running softmax of `Q` queries, `W` vectors of a value at a time.
+    /// Returns `Q`.
+    #[inline(always)]
+    unsafe fn step<S: Simd, const Q: usize, const W: usize>(
+        &mut self,
+        query: usize,
+        dim: usize,
+        padded: usize,
+        seen: usize,
+    ) -> usize {
+        let scratch = &mut *self.scratch;
+        let mut weights = [[0.0; BLOCK_TOKENS]; Q];
+        let mut fades = [0.0; Q];
+        // SAFETY: whole padded heads lie behind each pointer.
+        unsafe {
+            scores::<S, Q>(scratch, query, dim, padded, &mut weights);
+            for (q, weights) in weights.iter_mut().enumerate() {
+                fades[q] = soften::<S>(weights, seen, &mut scratch.state[query + q]);
+            }
+            let sums = scratch.sums.as_mut_ptr().add(query * padded);
+            let mut at = 0;
+            while at + W * LANES <= padded {
+                gather::<S, Q, W>(sums.add(at), &scratch.values[at..], padded, &weights, fades, seen);
+                at += W * LANES;
+            }
+            while at < padded {
+                gather::<S, Q, 1>(sums.add(at), &scratch.values[at..], padded, &weights, fades, seen);
+                at += LANES;
+            }
+        }
+        Q
+    }
+}
+
+/// Products of `Q` queries with all keys of a block; those of keys that are not there are of no use.
+#[inline(always)]
+unsafe fn scores<S: Simd, const Q: usize>(
+    scratch: &Scratch,
+    query: usize,
+    dim: usize,
+    padded: usize,
+    out: &mut [[f32; BLOCK_TOKENS]; Q],
+) {
+    // SAFETY: the caller vouches for `Q` queries, and keys have `dim` rows of two vectors.
+    unsafe {
+        let queries = scratch.queries.as_ptr().add(query * padded);
+        let mut sums = [[S::splat(0.0); 2]; Q];
+        for element in 0..dim {
+            let keys = scratch.keys.as_ptr().add(element * BLOCK_TOKENS);
+            let (low, high) = (S::load(keys), S::load(keys.add(LANES)));
+            for (q, [a, b]) in sums.iter_mut().enumerate() {
+                let value = S::splat(*queries.add(q * padded + element));
+                *a = S::fma(low, value, *a);
+                *b = S::fma(high, value, *b);
+            }
+        }
+        for ([a, b], out) in sums.into_iter().zip(out) {
+            S::store(out.as_mut_ptr(), a);
+            S::store(out.as_mut_ptr().add(LANES), b);
+        }
+    }
+}
+
+/// Turns the scores of the first `seen` keys into weights relative to the running maximum, and the rest into zeros.
+/// Returns what earlier sums must be multiplied with.
+#[inline(always)]
+unsafe fn soften<S: Simd>(
+    weights: &mut [f32; BLOCK_TOKENS],
+    seen: usize,
+    (max, total): &mut (f32, f32),
+) -> f32 {
+    // SAFETY: passes its caller's promise on; a block is two vectors.
+    unsafe {
+        weights[seen..].fill(f32::NEG_INFINITY);
+        let at = weights.as_mut_ptr();
+        let (low, high) = (S::load(at), S::load(at.add(LANES)));
+        let mut lanes = [0.0; LANES];
+        S::store(lanes.as_mut_ptr(), S::max(low, high));
+        let new_max = lanes.into_iter().fold(*max, f32::max);
+        let shift = S::splat(-new_max);
+        S::store(at, exp::<S>(S::add(low, shift)));
+        S::store(at.add(LANES), exp::<S>(S::add(high, shift)));
+        weights[seen..].fill(0.0);
+        let sum = S::sum(S::add(S::load(at), S::load(at.add(LANES))));
+        S::store(lanes.as_mut_ptr(), exp::<S>(S::splat(*max - new_max)));
+        let fade = if *total == 0.0 { 0.0 } else { lanes[0] };
+        (*max, *total) = (new_max, total.mul_add(fade, sum));
+        fade
+    }
+}
+
+/// Adds the weighted values of the first `seen` keys to the faded sums of `Q` queries, `W` vectors wide.
+#[inline(always)]
+unsafe fn gather<S: Simd, const Q: usize, const W: usize>(
+    sums: *mut f32,
+    values: &[f32],
+    padded: usize,
+    weights: &[[f32; BLOCK_TOKENS]; Q],
+    fades: [f32; Q],
+    seen: usize,
+) {
+    // SAFETY: the caller vouches for `Q` queries and `W` vectors in each row of values.
+    unsafe {
+        let at = |q: usize, w: usize| sums.add(q * padded + w * LANES);
+        let mut totals: [[S::V; W]; Q] =
+            std::array::from_fn(|q| std::array::from_fn(|w| S::mul(S::load(at(q, w)), S::splat(fades[q]))));
+        for key in 0..seen {
+            let value = values.as_ptr().add(key * padded);
+            let value: [S::V; W] = std::array::from_fn(|w| S::load(value.add(w * LANES)));
+            for (totals, weights) in totals.iter_mut().zip(weights) {
+                let weight = S::splat(weights[key]);
+                for (total, value) in totals.iter_mut().zip(value) {
+                    *total = S::fma(weight, value, *total);
+                }
+            }
+        }
+        for (q, totals) in totals.into_iter().enumerate() {
+            for (w, total) in totals.into_iter().enumerate() {
+                S::store(at(q, w), total);
+            }
+        }
+    }
+}
+
+/// Converts a bf16 page to f32 and transposes it.
+#[inline(always)]
+unsafe fn transpose<S: Simd>(page: &[u16], out: &mut [f32], dim: usize) {
+    let whole = dim / LANES * LANES;
+    for first in (0..BLOCK_TOKENS).step_by(LANES) {
+        for element in (0..whole).step_by(LANES) {
+            // SAFETY: 16 rows of a page and 16 rows of `out` have a whole vector there.
+            unsafe {
+                let at = |row: usize| page.as_ptr().add((first + row) * dim + element).cast();
+                let columns = S::transpose(std::array::from_fn(|row| S::load_bf16(at(row))));
+                for (column, values) in columns.into_iter().enumerate() {
+                    S::store(out.as_mut_ptr().add((element + column) * BLOCK_TOKENS + first), values);
+                }
+            }
+        }
+    }
+    for element in whole..dim {
+        for token in 0..BLOCK_TOKENS {
+            out[element * BLOCK_TOKENS + token] =
+                f32::from_bits(u32::from(page[token * dim + element]) << 16);
         }
     }
 }
@@ -143,48 +293,6 @@ unsafe fn widen<S: Simd>(page: &[u16], out: &mut [f32], dim: usize, padded: usiz
             for (to, bits) in out[row * padded..][..dim].iter_mut().zip(&page[row * dim..]) {
                 *to = f32::from_bits(u32::from(*bits) << 16);
             }
-        }
-    }
-}
-
-/// Takes the first `seen` keys of a block into the running softmax of one query.
-#[inline(always)]
-unsafe fn step<S: Simd>(scratch: &mut Scratch, query: usize, padded: usize, seen: usize) {
-    let mut weights = [f32::NEG_INFINITY; BLOCK_TOKENS];
-    // SAFETY: whole padded heads lie behind each pointer.
-    unsafe {
-        let q = scratch.queries.as_ptr().add(query * padded);
-        for (key, weight) in weights[..seen].iter_mut().enumerate() {
-            let k = scratch.keys.as_ptr().add(key * padded);
-            let mut sum = S::splat(0.0);
-            for at in (0..padded).step_by(LANES) {
-                sum = S::fma(S::load(q.add(at)), S::load(k.add(at)), sum);
-            }
-            *weight = S::sum(sum);
-        }
-        let (old_max, old_total) = scratch.state[query];
-        let max = weights[..seen].iter().copied().fold(old_max, f32::max);
-        let shift = S::splat(-max);
-        let mut total = S::splat(0.0);
-        for half in [0, LANES] {
-            let at = weights.as_mut_ptr().add(half);
-            S::store(at, exp::<S>(S::add(S::load(at), shift)));
-        }
-        weights[seen..].fill(0.0);
-        for half in [0, LANES] {
-            total = S::add(total, S::load(weights.as_ptr().add(half)));
-        }
-        let mut fade = [0.0; LANES];
-        S::store(fade.as_mut_ptr(), exp::<S>(S::splat(old_max - max)));
-        let fade = if old_total == 0.0 { 0.0 } else { fade[0] };
-        scratch.state[query] = (max, old_total.mul_add(fade, S::sum(total)));
-        let sums = scratch.sums.as_mut_ptr().add(query * padded);
-        for at in (0..padded).step_by(LANES) {
-            let mut sum = S::mul(S::load(sums.add(at)), S::splat(fade));
-            for (key, weight) in weights[..seen].iter().enumerate() {
-                sum = S::fma(S::splat(*weight), S::load(scratch.values.as_ptr().add(key * padded + at)), sum);
-            }
-            S::store(sums.add(at), sum);
         }
     }
 }

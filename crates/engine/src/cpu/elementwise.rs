@@ -1,85 +1,126 @@
-//! RMS norms, SwiGLU and rotary embedding: a row at a time, sums in one fixed order.
+//! RMS norms, `SwiGLU` and rotary embedding: a row at a time, sums in one fixed order.
 
 #![allow(unsafe_code)]
 
-use super::isa::Isa;
+use super::dispatch::{Kernel, Native, dispatch};
 use super::simd::{LANES, Simd, exp};
-use super::simd_scalar::Scalar;
 
-#[cfg(target_arch = "x86_64")]
-use super::{simd_avx2::Avx2, simd_avx512::Avx512};
+/// A vector of the values from `at` on; those beyond the end are zero.
+#[inline(always)]
+unsafe fn load<S: Simd>(values: &[f32], at: usize) -> S::V {
+    // SAFETY: a whole vector inside the slice, or inside the padded copy.
+    unsafe {
+        if at + LANES <= values.len() {
+            S::load(values.as_ptr().add(at))
+        } else {
+            let mut lanes = [0.0; LANES];
+            lanes[..values.len() - at].copy_from_slice(&values[at..]);
+            S::load(lanes.as_ptr())
+        }
+    }
+}
+
+/// Writes a vector to `at`; lanes beyond the end are dropped.
+#[inline(always)]
+unsafe fn store<S: Simd>(values: &mut [f32], at: usize, vector: S::V) {
+    // SAFETY: a whole vector inside the slice, or inside the padded copy.
+    unsafe {
+        if at + LANES <= values.len() {
+            S::store(values.as_mut_ptr().add(at), vector);
+        } else {
+            let mut lanes = [0.0; LANES];
+            S::store(lanes.as_mut_ptr(), vector);
+            let rest = values.len() - at;
+            values[at..].copy_from_slice(&lanes[..rest]);
+        }
+    }
+}
 
 /// `out = x / rms(x) * weight`.
-pub(super) fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
-    let mut lanes = [0.0_f32; LANES];
-    for (index, value) in x.iter().enumerate() {
-        lanes[index % LANES] = value.mul_add(*value, lanes[index % LANES]);
+///
+/// # Panics
+/// When the slices are not of one length.
+pub(super) fn rms_norm(isa: Native, x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    assert!(x.len() == weight.len() && x.len() == out.len());
+    dispatch(isa, RmsNorm { x, weight, eps, out });
+}
+
+struct RmsNorm<'a> {
+    x: &'a [f32],
+    weight: &'a [f32],
+    eps: f32,
+    out: &'a mut [f32],
+}
+
+impl Kernel for RmsNorm<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: passes its caller's promise on.
+        unsafe {
+            let mut sum = S::splat(0.0);
+            for at in (0..self.x.len()).step_by(LANES) {
+                let x = load::<S>(self.x, at);
+                sum = S::fma(x, x, sum);
+            }
+            let scale = S::splat(1.0 / (S::sum(sum) / self.x.len() as f32 + self.eps).sqrt());
+            for at in (0..self.x.len()).step_by(LANES) {
+                let scaled = S::mul(load::<S>(self.x, at), scale);
+                store::<S>(self.out, at, S::mul(scaled, load::<S>(self.weight, at)));
+            }
+        }
     }
-    // SAFETY: the plain Rust vector needs no instruction set.
-    let sum = unsafe { Scalar::sum(lanes) };
-    let scale = 1.0 / (sum / x.len() as f32 + eps).sqrt();
-    for ((out, value), weight) in out.iter_mut().zip(x).zip(weight) {
-        *out = value * scale * weight;
+}
+
+/// `gate = silu(gate) * up`.
+///
+/// # Panics
+/// When the slices are not of one length.
+pub(super) fn swiglu(isa: Native, gate: &mut [f32], up: &[f32]) {
+    assert!(gate.len() == up.len());
+    dispatch(isa, SwiGlu { gate, up });
+}
+
+struct SwiGlu<'a> {
+    gate: &'a mut [f32],
+    up: &'a [f32],
+}
+
+impl Kernel for SwiGlu<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    unsafe fn run<S: Simd>(self) {
+        // SAFETY: passes its caller's promise on.
+        unsafe {
+            for at in (0..self.up.len()).step_by(LANES) {
+                let gate = load::<S>(self.gate, at);
+                let one = S::splat(1.0);
+                let sigmoid = S::div(one, S::add(one, exp::<S>(S::mul(gate, S::splat(-1.0)))));
+                store::<S>(self.gate, at, S::mul(S::mul(gate, sigmoid), load::<S>(self.up, at)));
+            }
+        }
+    }
+}
+
+/// `x = x + y`.
+pub(super) fn add(x: &mut [f32], y: &[f32]) {
+    for (x, y) in x.iter_mut().zip(y) {
+        *x += y;
     }
 }
 
 /// Rotates the pairs of one head by `turns`, the (cosine, sine) of each pair.
 pub(super) fn rotate(head: &mut [f32], turns: &[(f32, f32)], interleaved: bool) {
-    let half = head.len() / 2;
-    for (pair, (cos, sin)) in turns.iter().enumerate() {
-        let (first, second) = if interleaved { (2 * pair, 2 * pair + 1) } else { (pair, pair + half) };
-        let (a, b) = (head[first], head[second]);
-        head[first] = a * cos - b * sin;
-        head[second] = a * sin + b * cos;
-    }
-}
-
-/// `gate = silu(gate) * up`.
-pub(super) fn swiglu(isa: Isa, gate: &mut [f32], up: &[f32]) {
-    let whole = gate.len() / LANES * LANES;
-    // SAFETY: the instruction set is one of this machine, and whole vectors lie inside both slices.
-    unsafe {
-        match isa {
-            Isa::Scalar => swiglu_with::<Scalar>(gate, up, whole),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx2 => swiglu_avx2(gate, up, whole),
-            #[cfg(target_arch = "x86_64")]
-            Isa::Avx512 => swiglu_avx512(gate, up, whole),
-            #[cfg(not(target_arch = "x86_64"))]
-            Isa::Avx2 | Isa::Avx512 => swiglu_with::<Scalar>(gate, up, whole),
+    if interleaved {
+        for (pair, (cos, sin)) in head.chunks_exact_mut(2).zip(turns) {
+            (pair[0], pair[1]) = (pair[0] * cos - pair[1] * sin, pair[0] * sin + pair[1] * cos);
         }
-        let rest = gate.len() - whole;
-        let (mut last, mut other) = ([0.0; LANES], [0.0; LANES]);
-        last[..rest].copy_from_slice(&gate[whole..]);
-        other[..rest].copy_from_slice(&up[whole..]);
-        swiglu_with::<Scalar>(&mut last, &other, LANES);
-        gate[whole..].copy_from_slice(&last[..rest]);
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn swiglu_avx2(gate: &mut [f32], up: &[f32], whole: usize) {
-    // SAFETY: passes its caller's promise on.
-    unsafe { swiglu_with::<Avx2>(gate, up, whole) }
-}
-
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-unsafe fn swiglu_avx512(gate: &mut [f32], up: &[f32], whole: usize) {
-    // SAFETY: passes its caller's promise on.
-    unsafe { swiglu_with::<Avx512>(gate, up, whole) }
-}
-
-#[inline(always)]
-unsafe fn swiglu_with<S: Simd>(gate: &mut [f32], up: &[f32], whole: usize) {
-    for at in (0..whole).step_by(LANES) {
-        // SAFETY: whole vectors inside both slices.
-        unsafe {
-            let to = gate.as_mut_ptr().add(at);
-            let g = S::load(to);
-            let sigmoid = S::div(S::splat(1.0), S::add(S::splat(1.0), exp::<S>(S::mul(g, S::splat(-1.0)))));
-            S::store(to, S::mul(S::mul(g, sigmoid), S::load(up.as_ptr().add(at))));
+    } else {
+        let (first, second) = head.split_at_mut(turns.len());
+        for ((a, b), (cos, sin)) in first.iter_mut().zip(second).zip(turns) {
+            (*a, *b) = (*a * cos - *b * sin, *a * sin + *b * cos);
         }
     }
 }

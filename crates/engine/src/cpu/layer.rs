@@ -2,18 +2,23 @@
 
 #![allow(unsafe_code)]
 
-use std::sync::Mutex;
+use std::sync::{Mutex, PoisonError};
 
-use super::attention::{Scratch, Task};
-use super::elementwise::{rms_norm, rotate, swiglu};
-use super::isa::Isa;
+use super::attention::Task;
+use super::disjoint::Disjoint;
+use super::dispatch::Native;
+use super::elementwise::{add, rms_norm, rotate};
 use super::matmul::{Product, multiply};
+use super::memory::Arena;
 use super::pool::KvPool;
+use super::rows::Rows;
 use super::threads::Pool;
 use super::tiles::Tiles;
 use crate::backend::{BLOCK_TOKENS, BackendError, RaggedBatch};
 use crate::model::{FeedForward, LayerWeights, ModelConfig};
 
+/// Rows that one task of row-wise work takes.
+const TASK_ROWS: usize = 16;
 /// Query rows that one attention task takes.
 const ATTENTION_ROWS: usize = 16;
 
@@ -38,110 +43,49 @@ pub(super) struct Layer {
 /// What a step's layers share.
 pub(super) struct Context<'a> {
     pub(super) pool: &'a Pool,
-    pub(super) isa: Isa,
+    pub(super) isa: Native,
     pub(super) config: &'a ModelConfig,
     pub(super) batch: &'a RaggedBatch,
     pub(super) layer: usize,
 }
 
-/// Activations of all rows of a step, kept between steps.
-#[derive(Default)]
-pub(super) struct Rows {
-    count: usize,
-    /// The residual stream, `[rows, hidden]`.
-    pub(super) x: Vec<f32>,
-    normed: Vec<f32>,
-    q: Vec<f32>,
-    k: Vec<f32>,
-    v: Vec<f32>,
-    attended: Vec<f32>,
-    gate: Vec<f32>,
-    up: Vec<f32>,
-    y: Vec<f32>,
-    /// (cosine, sine) of each row's pairs, `[rows, head_dim / 2]`.
-    turns: Vec<(f32, f32)>,
-    scratch: Vec<Mutex<Scratch>>,
-}
-
-impl Rows {
-    /// Embeds the batch's tokens and computes their rotations.
-    pub(super) fn start(
-        &mut self,
-        batch: &RaggedBatch,
-        c: &ModelConfig,
-        embedding: &Tiles,
-        frequencies: &[f32],
-    ) {
-        self.count = batch.rows();
-        let sizes = [
-            (&mut self.x, c.hidden),
-            (&mut self.normed, c.hidden),
-            (&mut self.y, c.hidden),
-            (&mut self.q, c.heads * c.head_dim),
-            (&mut self.attended, c.heads * c.head_dim),
-            (&mut self.k, c.kv_heads * c.head_dim),
-            (&mut self.v, c.kv_heads * c.head_dim),
-            (&mut self.gate, c.intermediate),
-            (&mut self.up, c.intermediate),
-        ];
-        for (buffer, width) in sizes {
-            buffer.resize(self.count * width, 0.0);
-        }
-        self.turns.clear();
-        let tokens = batch.sequences.iter().flat_map(|sequence| &sequence.tokens);
-        for (token, out) in tokens.zip(self.x.chunks_exact_mut(c.hidden)) {
-            embedding.row(*token as usize, out);
-        }
-        for position in batch.sequences.iter().flat_map(|s| s.start..s.start + s.tokens.len()) {
-            let turns = frequencies.iter().map(|frequency| {
-                let angle = position as f32 * frequency;
-                (angle.cos(), angle.sin())
-            });
-            self.turns.extend(turns);
-        }
-    }
-
-    fn norm(&mut self, weight: &[f32], eps: f32) {
-        let width = weight.len();
-        for (x, out) in self.x.chunks_exact(width).zip(self.normed.chunks_exact_mut(width)).take(self.count) {
-            rms_norm(x, weight, eps, out);
-        }
-    }
-
-    fn add_y(&mut self) {
-        for (x, y) in self.x.iter_mut().zip(&self.y) {
-            *x += y;
-        }
+impl Context<'_> {
+    /// Calls `visit` once for each row, on all threads if there are many.
+    pub(super) fn each_row(&self, visit: &(dyn Fn(usize) + Sync)) {
+        let rows = self.batch.rows();
+        self.pool.each(rows.div_ceil(TASK_ROWS), &|_, task| {
+            (task * TASK_ROWS..rows.min((task + 1) * TASK_ROWS)).for_each(visit);
+        });
     }
 }
 
 impl Layer {
-    pub(super) fn new(weights: &LayerWeights) -> Result<Self, BackendError> {
+    pub(super) fn new(weights: &LayerWeights, arena: &mut Arena) -> Result<Self, BackendError> {
         let FeedForward::Dense { gate, up, down } = &weights.ffn;
         Ok(Self {
             attention_norm: weights.attention_norm.clone(),
-            q: Tiles::new(&weights.q)?,
-            k: Tiles::new(&weights.k)?,
-            v: Tiles::new(&weights.v)?,
-            o: Tiles::new(&weights.o)?,
+            q: Tiles::new(&weights.q, arena)?,
+            k: Tiles::new(&weights.k, arena)?,
+            v: Tiles::new(&weights.v, arena)?,
+            o: Tiles::new(&weights.o, arena)?,
             q_bias: weights.q_bias.clone(),
             k_bias: weights.k_bias.clone(),
             v_bias: weights.v_bias.clone(),
             q_norm: weights.q_norm.clone(),
             k_norm: weights.k_norm.clone(),
             ffn_norm: weights.ffn_norm.clone(),
-            gate: Tiles::new(gate)?,
-            up: Tiles::new(up)?,
-            down: Tiles::new(down)?,
+            gate: Tiles::new(gate, arena)?,
+            up: Tiles::new(up, arena)?,
+            down: Tiles::new(down, arena)?,
         })
     }
 
     /// Runs the layer: the residual stream in `rows` is updated, new KV goes to `kv`.
     pub(super) fn forward(&self, context: &Context<'_>, rows: &mut Rows, kv: &mut KvPool) {
-        let (c, count) = (context.config, rows.count);
-        let product =
-            |x: &[f32], products: &mut [Product<'_>]| multiply(context.pool, context.isa, x, count, products);
-        rows.norm(&self.attention_norm, c.rms_eps);
+        let product = |x: &[f32], products: &mut [Product<'_>]| {
+            multiply(context.pool, context.isa, x, context.batch.rows(), products);
+        };
+        rows.norm(context, &self.attention_norm);
         product(
             &rows.normed,
             &mut [
@@ -150,12 +94,12 @@ impl Layer {
                 Product { weights: &self.v, y: &mut rows.v },
             ],
         );
-        self.finish_qkv(c, rows);
+        self.finish_qkv(context, rows);
         store_kv(context, rows, kv);
         attend(context, rows, kv);
         product(&rows.attended, &mut [Product { weights: &self.o, y: &mut rows.y }]);
-        rows.add_y();
-        rows.norm(&self.ffn_norm, c.rms_eps);
+        rows.add_y(context);
+        rows.norm(context, &self.ffn_norm);
         product(
             &rows.normed,
             &mut [
@@ -163,35 +107,43 @@ impl Layer {
                 Product { weights: &self.up, y: &mut rows.up },
             ],
         );
-        swiglu(context.isa, &mut rows.gate[..count * c.intermediate], &rows.up);
+        rows.swiglu(context);
         product(&rows.gate, &mut [Product { weights: &self.down, y: &mut rows.y }]);
-        rows.add_y();
+        rows.add_y(context);
     }
 
     /// Biases, norms of heads, and rotation.
-    fn finish_qkv(&self, c: &ModelConfig, rows: &mut Rows) {
-        let parts = [(&mut rows.q, &self.q_bias), (&mut rows.k, &self.k_bias), (&mut rows.v, &self.v_bias)];
-        for (values, bias) in parts {
-            if let Some(bias) = bias {
-                for row in values.chunks_exact_mut(bias.len()) {
-                    row.iter_mut().zip(bias).for_each(|(value, bias)| *value += bias);
-                }
+    fn finish_qkv(&self, context: &Context<'_>, rows: &mut Rows) {
+        let (c, isa) = (context.config, context.isa);
+        let (q_width, kv_width, pairs) = (c.heads * c.head_dim, c.kv_heads * c.head_dim, c.head_dim / 2);
+        let (q, k, v) = (Disjoint::new(&mut rows.q), Disjoint::new(&mut rows.k), Disjoint::new(&mut rows.v));
+        let turns = &rows.turns;
+        context.each_row(&|row| {
+            // SAFETY: each row is visited once.
+            let [q, k, v] = unsafe {
+                [
+                    q.part(row * q_width, q_width),
+                    k.part(row * kv_width, kv_width),
+                    v.part(row * kv_width, kv_width),
+                ]
+            };
+            if let Some(bias) = &self.v_bias {
+                add(v, bias);
             }
-        }
-        let parts = [(&mut rows.q, &self.q_norm, c.heads), (&mut rows.k, &self.k_norm, c.kv_heads)];
-        let mut normed = vec![0.0; c.head_dim];
-        for (values, norm, heads) in parts {
-            let turns = rows.turns.chunks_exact(c.head_dim / 2);
-            for (row, turns) in values.chunks_exact_mut(heads * c.head_dim).zip(turns) {
-                for head in row.chunks_exact_mut(c.head_dim) {
+            let mut normed = vec![0.0; c.head_dim];
+            for (values, bias, norm) in [(q, &self.q_bias, &self.q_norm), (k, &self.k_bias, &self.k_norm)] {
+                if let Some(bias) = bias {
+                    add(values, bias);
+                }
+                for head in values.chunks_exact_mut(c.head_dim) {
                     if let Some(norm) = norm {
-                        rms_norm(head, norm, c.rms_eps, &mut normed);
+                        rms_norm(isa, head, norm, c.rms_eps, &mut normed);
                         head.copy_from_slice(&normed);
                     }
-                    rotate(head, turns, c.rope.interleaved);
+                    rotate(head, &turns[row * pairs..][..pairs], c.rope.interleaved);
                 }
             }
-        }
+        });
     }
 }
 
@@ -207,25 +159,8 @@ fn store_kv(context: &Context<'_>, rows: &Rows, kv: &mut KvPool) {
     }
 }
 
-/// A pointer that threads share to write disjoint parts.
-#[derive(Clone, Copy)]
-struct Out(*mut f32);
-// SAFETY: every task writes the heads and rows of its own.
-unsafe impl Send for Out {}
-// SAFETY: as above.
-unsafe impl Sync for Out {}
-
-impl Out {
-    /// # Safety
-    /// `at` and `values` must lie inside the buffer, and no other task may write there.
-    unsafe fn write(self, at: usize, values: &[f32]) {
-        // SAFETY: passes its caller's promise on.
-        unsafe { std::ptr::copy_nonoverlapping(values.as_ptr(), self.0.add(at), values.len()) };
-    }
-}
-
 fn attend(context: &Context<'_>, rows: &mut Rows, kv: &KvPool) {
-    let c = context.config;
+    let (c, isa, layer) = (context.config, context.isa, context.layer);
     let (group, stride) = (c.heads / c.kv_heads, c.heads * c.head_dim);
     rows.scratch.resize_with(context.pool.threads(), Mutex::default);
     let mut tasks = Vec::new();
@@ -239,13 +174,13 @@ fn attend(context: &Context<'_>, rows: &mut Rows, kv: &KvPool) {
         }
         first += sequence.tokens.len();
     }
-    let out = Out(rows.attended.as_mut_ptr());
+    let out = Disjoint::new(&mut rows.attended);
     let (q, scratch) = (&rows.q, &rows.scratch);
     context.pool.each(tasks.len(), &|thread, index| {
         let (sequence, row, start, count, kv_head) = tasks[index];
         let task = Task {
             pool: kv,
-            layer: context.layer,
+            layer,
             block_table: &sequence.block_table,
             kv_head,
             start,
@@ -255,11 +190,11 @@ fn attend(context: &Context<'_>, rows: &mut Rows, kv: &KvPool) {
             q_stride: stride,
             scale: 1.0 / (c.head_dim as f32).sqrt(),
         };
-        let mut scratch = scratch[thread].lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        task.run(context.isa, &mut scratch, &mut |query, head, values| {
+        let mut scratch = scratch[thread].lock().unwrap_or_else(PoisonError::into_inner);
+        task.run(isa, &mut scratch, &mut |query, head, values| {
             let at = (row + query) * stride + (kv_head * group + head) * c.head_dim;
-            // SAFETY: row and head lie inside `attended`, and belong to this task alone.
-            unsafe { out.write(at, values) };
+            // SAFETY: row and head belong to this task alone.
+            unsafe { out.part(at, values.len()) }.copy_from_slice(values);
         });
     });
 }

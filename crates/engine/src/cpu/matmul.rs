@@ -6,15 +6,14 @@
 
 #![allow(unsafe_code)]
 
+use std::ops::Range;
+
+use super::disjoint::Disjoint;
+use super::dispatch::{Kernel, Native, dispatch};
 use super::encoding::{Encoding, GROUP};
-use super::isa::Isa;
 use super::simd::{LANES, Simd};
-use super::simd_scalar::Scalar;
 use super::threads::Pool;
 use super::tiles::{Tiles, with_encoding};
-
-#[cfg(target_arch = "x86_64")]
-use super::{simd_avx2::Avx2, simd_avx512::Avx512};
 
 /// Rows up to which the narrow kernel is used.
 const NARROW_ROWS: usize = 8;
@@ -27,149 +26,115 @@ pub(super) struct Product<'a> {
     pub(super) y: &'a mut [f32],
 }
 
-/// A pointer that threads share to write disjoint parts.
-#[derive(Clone, Copy)]
-struct Out(*mut f32);
-// SAFETY: every task writes the columns of its own tiles only.
-unsafe impl Send for Out {}
-// SAFETY: as above.
-unsafe impl Sync for Out {}
-
 /// Computes several products of the same `x`, as one piece of parallel work.
 ///
 /// # Panics
 /// When a slice is shorter than its shape says.
-pub(super) fn multiply(pool: &Pool, isa: Isa, x: &[f32], rows: usize, products: &mut [Product<'_>]) {
+pub(super) fn multiply(pool: &Pool, isa: Native, x: &[f32], rows: usize, products: &mut [Product<'_>]) {
     let mut tasks = Vec::new();
     let step = if rows <= NARROW_ROWS { NARROW_TILES } else { 2 };
     for product in products.iter_mut() {
         assert!(x.len() >= rows * product.weights.columns && product.y.len() >= rows * product.weights.rows);
-        let out = Out(product.y.as_mut_ptr());
-        let weights = product.weights;
+        let (weights, out) = (product.weights, Disjoint::new(product.y));
         tasks.extend((0..weights.tiles()).step_by(step).map(|tile| (weights, out, tile)));
     }
     pool.each(tasks.len(), &|_, index| {
         let (weights, out, first) = tasks[index];
-        let last = weights.tiles().min(first + step);
-        let mut panel = Vec::new();
-        for tile in (first..last).step_by(2) {
-            let job = Job { weights, x, rows, out, tile, pair: tile + 1 < weights.tiles() };
-            // SAFETY: the slices have the lengths asserted above, and the instruction set is one of this machine.
-            unsafe { job.run(isa, &mut panel) };
-        }
+        let job = Job { weights, x, rows, out, tiles: first..weights.tiles().min(first + step) };
+        dispatch(isa, job);
     });
 }
 
-/// One tile, or two beside each other, for all rows.
+/// Some tiles beside each other for all rows; the wide kernel takes one or two.
 struct Job<'a> {
     weights: &'a Tiles,
     x: &'a [f32],
     rows: usize,
-    out: Out,
-    tile: usize,
-    pair: bool,
+    out: Disjoint<'a>,
+    tiles: Range<usize>,
 }
 
-impl Job<'_> {
-    unsafe fn run(&self, isa: Isa, panel: &mut Vec<f32>) {
-        // SAFETY: passes its caller's promise on.
-        unsafe {
-            match isa {
-                Isa::Scalar => self.with::<Scalar>(panel),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx2 => self.avx2(panel),
-                #[cfg(target_arch = "x86_64")]
-                Isa::Avx512 => self.avx512(panel),
-                #[cfg(not(target_arch = "x86_64"))]
-                Isa::Avx2 | Isa::Avx512 => self.with::<Scalar>(panel),
-            }
-        }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,f16c")]
-    unsafe fn avx2(&self, panel: &mut Vec<f32>) {
-        // SAFETY: passes its caller's promise on.
-        unsafe { self.with::<Avx2>(panel) }
-    }
-
-    #[cfg(target_arch = "x86_64")]
-    #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
-    unsafe fn avx512(&self, panel: &mut Vec<f32>) {
-        // SAFETY: passes its caller's promise on.
-        unsafe { self.with::<Avx512>(panel) }
-    }
+impl Kernel for Job<'_> {
+    type Output = ();
 
     #[inline(always)]
-    unsafe fn with<S: Simd>(&self, panel: &mut Vec<f32>) {
+    unsafe fn run<S: Simd>(self) {
         // SAFETY: passes its caller's promise on.
         unsafe {
             with_encoding!(self.weights.kind, E => {
-                if self.rows <= NARROW_ROWS { self.narrow::<S, E>() } else { self.wide::<S, E>(panel) }
+                if self.rows <= NARROW_ROWS { self.narrow::<S, E>() } else { self.wide::<S, E>() }
             });
         }
     }
+}
 
-    /// Decodes each weight once for up to four rows at a time.
+impl Job<'_> {
+    /// Decodes each weight once for several rows at a time, more of them the more registers there are.
     #[inline(always)]
     unsafe fn narrow<S: Simd, E: Encoding>(&self) {
         let mut row = 0;
         while row < self.rows {
             // SAFETY: passes its caller's promise on; the rows lie inside `x`.
-            unsafe {
+            row += unsafe {
                 match self.rows - row {
-                    1 => self.narrow_rows::<S, E, 1>(row),
-                    2 => self.narrow_rows::<S, E, 2>(row),
-                    3 => self.narrow_rows::<S, E, 3>(row),
-                    _ => self.narrow_rows::<S, E, 4>(row),
+                    1 => self.narrow_rows::<S, E, 1, 4>(row),
+                    2 => self.narrow_rows::<S, E, 2, 2>(row),
+                    3 => self.narrow_rows::<S, E, 3, 2>(row),
+                    8.. if S::ROWS >= 8 => self.narrow_rows::<S, E, 8, 2>(row),
+                    _ => self.narrow_rows::<S, E, 4, 2>(row),
                 }
-            }
-            row += (self.rows - row).min(4);
+            };
         }
     }
 
+    /// Computes `R` rows, `T` tiles at a time: enough sums at once to hide how long each addition takes. Returns `R`.
     #[inline(always)]
-    unsafe fn narrow_rows<S: Simd, E: Encoding, const R: usize>(&self, row: usize) {
+    unsafe fn narrow_rows<S: Simd, E: Encoding, const R: usize, const T: usize>(&self, row: usize) -> usize {
         let columns = self.weights.columns;
-        let second_tile = self.tile + usize::from(self.pair);
-        let (first, second) =
-            (self.weights.tile(self.tile).as_ptr(), self.weights.tile(second_tile).as_ptr());
-        // SAFETY: groups and rows lie inside their slices; `columns` is even, as head dimensions are.
-        unsafe {
-            let x: [*const f32; R] = std::array::from_fn(|r| self.x.as_ptr().add((row + r) * columns));
-            let (mut a, mut b) = ([S::splat(0.0); R], [S::splat(0.0); R]);
-            for group in 0..columns.div_ceil(GROUP) {
-                let (at, base) = (group * E::BYTES, group * GROUP);
-                let (ga, gb) = (first.add(at), second.add(at));
-                let (ha, hb) = (E::header::<S>(ga), E::header::<S>(gb));
-                for pair in 0..(columns - base).min(GROUP) / 2 {
-                    let (wa, wb) = (E::pair::<S>(ga, ha, pair), E::pair::<S>(gb, hb, pair));
-                    let column = base + 2 * pair;
-                    for r in 0..R {
-                        let (x0, x1) = (S::splat(*x[r].add(column)), S::splat(*x[r].add(column + 1)));
-                        a[r] = S::fma(wa.1, x1, S::fma(wa.0, x0, a[r]));
-                        b[r] = S::fma(wb.1, x1, S::fma(wb.0, x0, b[r]));
+        let mut tile = self.tiles.start;
+        while tile < self.tiles.end {
+            // A tile beyond the last one is read as the last one and not stored.
+            let at = |t: usize| self.weights.tile((tile + t).min(self.tiles.end - 1)).as_ptr();
+            let groups: [*const u8; T] = std::array::from_fn(at);
+            // SAFETY: groups and rows lie inside their slices; `columns` is even.
+            unsafe {
+                let x: [*const f32; R] = std::array::from_fn(|r| self.x.as_ptr().add((row + r) * columns));
+                let mut sums = [[S::splat(0.0); R]; T];
+                for group in 0..columns.div_ceil(GROUP) {
+                    let base = group * GROUP;
+                    let at: [*const u8; T] = std::array::from_fn(|t| groups[t].add(group * E::BYTES));
+                    let headers: [_; T] = std::array::from_fn(|t| E::header::<S>(at[t]));
+                    for pair in 0..(columns - base).min(GROUP) / 2 {
+                        let column = base + 2 * pair;
+                        for t in 0..T {
+                            let (w0, w1) = E::pair::<S>(at[t], headers[t], pair);
+                            for r in 0..R {
+                                let (x0, x1) = (S::splat(*x[r].add(column)), S::splat(*x[r].add(column + 1)));
+                                sums[t][r] = S::fma(w1, x1, S::fma(w0, x0, sums[t][r]));
+                            }
+                        }
+                    }
+                }
+                for (t, sums) in sums.into_iter().enumerate().take(self.tiles.end - tile) {
+                    for (r, sum) in sums.into_iter().enumerate() {
+                        self.store::<S>(row + r, tile + t, sum);
                     }
                 }
             }
-            for r in 0..R {
-                self.store::<S>(row + r, self.tile, a[r]);
-                if self.pair {
-                    self.store::<S>(row + r, self.tile + 1, b[r]);
-                }
-            }
+            tile += T;
         }
+        R
     }
 
     /// Decodes both tiles into `panel`, `[columns][2][LANES]`, then runs blocks of rows over it.
     #[inline(always)]
-    unsafe fn wide<S: Simd, E: Encoding>(&self, panel: &mut Vec<f32>) {
+    unsafe fn wide<S: Simd, E: Encoding>(&self) {
         let columns = self.weights.columns;
-        panel.resize(columns * 2 * LANES, 0.0);
+        let mut panel = vec![0.0; columns * 2 * LANES];
         // SAFETY: the panel has room for all columns of both tiles.
         unsafe {
-            for side in 0..=usize::from(self.pair) {
-                let tile = self.weights.tile(self.tile + side).as_ptr();
+            for side in 0..self.tiles.len() {
+                let tile = self.weights.tile(self.tiles.start + side).as_ptr();
                 for group in 0..columns.div_ceil(GROUP) {
                     let (from, base) = (tile.add(group * E::BYTES), group * GROUP);
                     let header = E::header::<S>(from);
@@ -184,9 +149,9 @@ impl Job<'_> {
             let mut row = 0;
             while row + S::ROWS <= self.rows {
                 match S::ROWS {
-                    12 => self.block::<S, 12>(panel, row),
-                    4 => self.block::<S, 4>(panel, row),
-                    _ => self.block::<S, 3>(panel, row),
+                    12 => self.block::<S, 12>(&panel, row),
+                    4 => self.block::<S, 4>(&panel, row),
+                    _ => self.block::<S, 3>(&panel, row),
                 }
                 row += match S::ROWS {
                     12 => 12,
@@ -195,7 +160,7 @@ impl Job<'_> {
                 };
             }
             while row < self.rows {
-                self.block::<S, 1>(panel, row);
+                self.block::<S, 1>(&panel, row);
                 row += 1;
             }
         }
@@ -218,9 +183,9 @@ impl Job<'_> {
                 }
             }
             for r in 0..R {
-                self.store::<S>(row + r, self.tile, a[r]);
-                if self.pair {
-                    self.store::<S>(row + r, self.tile + 1, b[r]);
+                self.store::<S>(row + r, self.tiles.start, a[r]);
+                if self.tiles.len() > 1 {
+                    self.store::<S>(row + r, self.tiles.start + 1, b[r]);
                 }
             }
         }
@@ -230,15 +195,15 @@ impl Job<'_> {
     #[inline(always)]
     unsafe fn store<S: Simd>(&self, row: usize, tile: usize, value: S::V) {
         let (width, first) = (self.weights.rows, tile * LANES);
-        // SAFETY: row and tile lie inside `y`, and what stands over is cut off.
+        // SAFETY: these outputs belong to this job alone.
         unsafe {
-            let to = self.out.0.add(row * width + first);
-            if first + LANES <= width {
-                S::store(to, value);
+            let to = self.out.part(row * width + first, LANES.min(width - first));
+            if to.len() == LANES {
+                S::store(to.as_mut_ptr(), value);
             } else {
                 let mut lanes = [0.0; LANES];
                 S::store(lanes.as_mut_ptr(), value);
-                std::ptr::copy_nonoverlapping(lanes.as_ptr(), to, width - first);
+                to.copy_from_slice(&lanes[..to.len()]);
             }
         }
     }

@@ -1,62 +1,96 @@
 //! The KV pool in host memory.
 
+use std::ops::Range;
+
+use memmap2::MmapMut;
+
+use super::memory;
 use crate::backend::{BLOCK_TOKENS, BackendError, KvShape, KvSpan};
 
-/// K and V of all layers, each layer `[blocks, kv_heads, BLOCK_TOKENS, head_dim]` as bf16 bits.
+/// K and V of all layers, each layer K, then V, each `[blocks, kv_heads, BLOCK_TOKENS, head_dim]` as bf16 bits.
 pub(super) struct KvPool {
     shape: KvShape,
-    layers: Vec<[Vec<u16>; 2]>,
+    data: MmapMut,
+}
+
+/// K or V.
+#[derive(Debug, Clone, Copy)]
+enum Side {
+    K,
+    V,
+}
+
+/// Rounds to the nearest bf16, ties to even; written so that the compiler makes vectors of it.
+#[inline]
+fn to_bf16(value: f32) -> u16 {
+    let bits = value.to_bits();
+    let rounded = (bits.wrapping_add(0x7fff + (bits >> 16 & 1)) >> 16) as u16;
+    // The sum would carry some values that are no numbers over to infinity.
+    if value.is_nan() { (bits >> 16) as u16 | 0x40 } else { rounded }
 }
 
 impl KvPool {
-    pub(super) fn new(shape: KvShape) -> Self {
-        let size = shape.blocks * shape.kv_heads * BLOCK_TOKENS * shape.head_dim;
-        Self { shape, layers: (0..shape.layers).map(|_| [vec![0; size], vec![0; size]]).collect() }
+    /// A pool of zeros.
+    pub(super) fn new(shape: KvShape) -> Result<Self, BackendError> {
+        Ok(Self { shape, data: memory::zeroed(shape.blocks * BLOCK_TOKENS * shape.token_bytes())? })
     }
 
     pub(super) fn shape(&self) -> KvShape {
         self.shape
     }
 
+    fn values(&self) -> &[u16] {
+        // A mapping starts at a page's start, and holds whole elements.
+        bytemuck::cast_slice(&self.data[..self.shape.blocks * BLOCK_TOKENS * self.shape.token_bytes()])
+    }
+
+    fn values_mut(&mut self) -> &mut [u16] {
+        bytemuck::cast_slice_mut(
+            &mut self.data[..self.shape.blocks * BLOCK_TOKENS * self.shape.token_bytes()],
+        )
+    }
+
     /// Index of the first element of one head of one block.
-    fn page(&self, block: u32, head: usize) -> usize {
-        (block as usize * self.shape.kv_heads + head) * BLOCK_TOKENS * self.shape.head_dim
+    fn page(&self, layer: usize, side: Side, block: u32, head: usize) -> usize {
+        let blocks = (2 * layer + side as usize) * self.shape.blocks + block as usize;
+        (blocks * self.shape.kv_heads + head) * BLOCK_TOKENS * self.shape.head_dim
     }
 
     /// One head of one block, K and V: `[BLOCK_TOKENS, head_dim]`.
     pub(super) fn pages(&self, layer: usize, block: u32, head: usize) -> (&[u16], &[u16]) {
-        let (start, size) = (self.page(block, head), BLOCK_TOKENS * self.shape.head_dim);
-        let [k, v] = &self.layers[layer];
-        (&k[start..start + size], &v[start..start + size])
+        let size = BLOCK_TOKENS * self.shape.head_dim;
+        let page = |side| &self.values()[self.page(layer, side, block, head)..][..size];
+        (page(Side::K), page(Side::V))
     }
 
     /// Writes one token's `k` and `v`, each `[kv_heads, head_dim]`, rounded to bf16.
     pub(super) fn write(&mut self, layer: usize, block: u32, row: usize, k: &[f32], v: &[f32]) {
         let dim = self.shape.head_dim;
-        for (which, values) in [k, v].into_iter().enumerate() {
+        for (side, values) in [(Side::K, k), (Side::V, v)] {
             for (head, values) in values.chunks_exact(dim).enumerate() {
-                let start = self.page(block, head) + row * dim;
-                let page = &mut self.layers[layer][which][start..start + dim];
-                for (bits, value) in page.iter_mut().zip(values) {
-                    *bits = half::bf16::from_f32(*value).to_bits();
+                let start = self.page(layer, side, block, head) + row * dim;
+                for (bits, value) in self.values_mut()[start..start + dim].iter_mut().zip(values) {
+                    *bits = to_bf16(*value);
                 }
             }
         }
     }
 
-    /// Calls `visit` with the place of each run of elements of `span`, in the order of [`crate::backend::KvRead::read_kv`].
-    fn runs(&self, span: KvSpan<'_>, mut visit: impl FnMut(usize, std::ops::Range<usize>)) {
+    /// The runs of elements of `span`, in the order of [`crate::backend::KvRead::read_kv`].
+    fn runs(&self, layer: usize, span: KvSpan<'_>) -> impl Iterator<Item = Range<usize>> {
         let dim = self.shape.head_dim;
-        for which in 0..2 {
-            for index in span.start / BLOCK_TOKENS..span.end.div_ceil(BLOCK_TOKENS) {
-                let first = span.start.max(index * BLOCK_TOKENS) % BLOCK_TOKENS;
-                let rows = span.end.min((index + 1) * BLOCK_TOKENS) - span.start.max(index * BLOCK_TOKENS);
-                for head in 0..self.shape.kv_heads {
-                    let start = self.page(span.block_table[index], head) + first * dim;
-                    visit(which, start..start + rows * dim);
-                }
-            }
-        }
+        let blocks = span.start / BLOCK_TOKENS..span.end.div_ceil(BLOCK_TOKENS);
+        [Side::K, Side::V].into_iter().flat_map(move |side| {
+            blocks.clone().flat_map(move |index| {
+                let first = span.start.max(index * BLOCK_TOKENS);
+                let rows = span.end.min((index + 1) * BLOCK_TOKENS) - first;
+                (0..self.shape.kv_heads).map(move |head| {
+                    let page = self.page(layer, side, span.block_table[index], head);
+                    let start = page + first % BLOCK_TOKENS * dim;
+                    start..start + rows * dim
+                })
+            })
+        })
     }
 
     pub(super) fn export(
@@ -67,9 +101,14 @@ impl KvPool {
     ) -> Result<(), BackendError> {
         self.shape.check_span(layer, span)?;
         out.reserve(span.tokens().len() * self.shape.token_layer_bytes());
-        self.runs(span, |which, run| {
-            out.extend(self.layers[layer][which][run].iter().flat_map(|bits| bits.to_le_bytes()));
-        });
+        for run in self.runs(layer, span) {
+            let values = &self.values()[run];
+            if cfg!(target_endian = "little") {
+                out.extend_from_slice(bytemuck::cast_slice(values));
+            } else {
+                out.extend(values.iter().flat_map(|bits| bits.to_le_bytes()));
+            }
+        }
         Ok(())
     }
 
@@ -79,12 +118,18 @@ impl KvPool {
         if data.len() != expected {
             return Err(BackendError::KvLength { layer, got: data.len(), expected });
         }
-        let mut places = Vec::new();
-        self.runs(span, |which, run| places.push((which, run)));
-        let mut values = data.chunks_exact(2).map(|bytes| u16::from_le_bytes([bytes[0], bytes[1]]));
-        for (which, run) in places {
-            for (bits, value) in self.layers[layer][which][run].iter_mut().zip(values.by_ref()) {
-                *bits = value;
+        let runs: Vec<_> = self.runs(layer, span).collect();
+        let mut data = data;
+        for run in runs {
+            let (here, rest) = data.split_at(2 * run.len());
+            data = rest;
+            let values = &mut self.values_mut()[run];
+            if cfg!(target_endian = "little") {
+                bytemuck::cast_slice_mut(values).copy_from_slice(here);
+            } else {
+                for (bits, bytes) in values.iter_mut().zip(here.chunks_exact(2)) {
+                    *bits = u16::from_le_bytes([bytes[0], bytes[1]]);
+                }
             }
         }
         Ok(())
@@ -94,11 +139,30 @@ impl KvPool {
         for block in [from, to] {
             self.shape.check_span(0, KvSpan { block_table: &[block], start: 0, end: 1 })?;
         }
-        let (start, end) = (self.page(from, 0), self.page(from + 1, 0));
-        let target = self.page(to, 0);
-        for part in self.layers.iter_mut().flatten() {
-            part.copy_within(start..end, target);
+        let size = self.shape.kv_heads * BLOCK_TOKENS * self.shape.head_dim;
+        for layer in 0..self.shape.layers {
+            for side in [Side::K, Side::V] {
+                let (start, target) = (self.page(layer, side, from, 0), self.page(layer, side, to, 0));
+                self.values_mut().copy_within(start..start + size, target);
+            }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounding_is_that_of_the_format() {
+        let patterns = (0..u32::MAX).step_by(4093).chain(
+            (0..=0xffff_u32)
+                .flat_map(|high| [0, 1, 0x7fff, 0x8000, 0x8001, 0xffff].map(|low| high << 16 | low)),
+        );
+        for bits in patterns {
+            let value = f32::from_bits(bits);
+            assert_eq!(to_bf16(value), half::bf16::from_f32(value).to_bits(), "{bits:#x}");
+        }
     }
 }

@@ -49,6 +49,8 @@ pub(super) unsafe trait Simd: Copy {
     unsafe fn load_i8(from: *const u8) -> Self::V;
     /// 16 bytes of two 4-bit values each: the low halves, the high halves.
     unsafe fn load_u4_pair(from: *const u8) -> (Self::V, Self::V);
+    /// Vector `i` of the result holds lane `i` of each vector.
+    unsafe fn transpose(rows: [Self::V; LANES]) -> [Self::V; LANES];
     /// The sum of all lanes: halves are added until one lane is left.
     unsafe fn sum(a: Self::V) -> f32;
 }

@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::simd::Simd;
+use super::simd::{LANES, Simd};
 use super::simd_avx512::sum8;
 
 /// AVX2, FMA and F16C.
@@ -21,6 +21,31 @@ unsafe fn widen_u8(from: *const u8) -> [__m256i; 2] {
     unsafe {
         let bytes = _mm_loadu_si128(from.cast());
         [_mm256_cvtepu8_epi32(bytes), _mm256_cvtepu8_epi32(_mm_unpackhi_epi64(bytes, bytes))]
+    }
+}
+
+/// Transposes eight rows of eight lanes.
+#[inline(always)]
+unsafe fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
+    // SAFETY: the caller vouches for AVX2.
+    unsafe {
+        // After two rounds `fours[4 * i + k]` holds columns k and k + 4 of rows 4 * i to 4 * i + 3.
+        let mut fours = r;
+        for i in 0..2 {
+            let [a, b, c, d] = [r[4 * i], r[4 * i + 1], r[4 * i + 2], r[4 * i + 3]];
+            let (ab, cd) = (_mm256_unpacklo_ps(a, b), _mm256_unpacklo_ps(c, d));
+            let (ab_high, cd_high) = (_mm256_unpackhi_ps(a, b), _mm256_unpackhi_ps(c, d));
+            fours[4 * i] = _mm256_shuffle_ps(ab, cd, 0x44);
+            fours[4 * i + 1] = _mm256_shuffle_ps(ab, cd, 0xee);
+            fours[4 * i + 2] = _mm256_shuffle_ps(ab_high, cd_high, 0x44);
+            fours[4 * i + 3] = _mm256_shuffle_ps(ab_high, cd_high, 0xee);
+        }
+        let mut columns = r;
+        for k in 0..4 {
+            columns[k] = _mm256_permute2f128_ps(fours[k], fours[4 + k], 0x20);
+            columns[4 + k] = _mm256_permute2f128_ps(fours[k], fours[4 + k], 0x31);
+        }
+        columns
     }
 }
 
@@ -114,6 +139,25 @@ unsafe impl Simd for Avx2 {
             let wide = widen_u8(from);
             let low = wide.map(|half| _mm256_cvtepi32_ps(_mm256_and_si256(half, _mm256_set1_epi32(15))));
             (low, wide.map(|half| _mm256_cvtepi32_ps(_mm256_srli_epi32(half, 4))))
+        }
+    }
+    #[inline(always)]
+    unsafe fn transpose(r: [Pair; LANES]) -> [Pair; LANES] {
+        unsafe {
+            let mut columns = r;
+            for half in 0..2 {
+                let mut quarters = [[r[0][0]; 8]; 2];
+                for (i, quarter) in quarters.iter_mut().enumerate() {
+                    for k in 0..8 {
+                        quarter[k] = r[8 * i + k][half];
+                    }
+                }
+                let [top, bottom] = [transpose8(quarters[0]), transpose8(quarters[1])];
+                for k in 0..8 {
+                    columns[8 * half + k] = [top[k], bottom[k]];
+                }
+            }
+            columns
         }
     }
     #[inline(always)]

@@ -89,6 +89,10 @@ unsafe impl Simd for Scalar {
         (lanes(|i| f32::from(bytes[i] & 15)), lanes(|i| f32::from(bytes[i] >> 4)))
     }
     #[inline(always)]
+    unsafe fn transpose(rows: [Self::V; LANES]) -> [Self::V; LANES] {
+        std::array::from_fn(|column| lanes(|row| rows[row][column]))
+    }
+    #[inline(always)]
     unsafe fn sum(a: Self::V) -> f32 {
         let eight: [f32; 8] = std::array::from_fn(|i| a[i] + a[i + 8]);
         let four: [f32; 4] = std::array::from_fn(|i| eight[i] + eight[i + 4]);

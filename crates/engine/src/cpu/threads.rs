@@ -1,13 +1,17 @@
-//! A small pool for work that lasts microseconds: helpers wait a moment for the next job before they go to sleep.
+//! A small pool for work that lasts microseconds: threads wait a moment for each other before they go to sleep.
 
 #![allow(unsafe_code)]
 
+use std::any::Any;
+use std::cell::Cell;
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 
-/// Turns of waiting before a helper sleeps: tens of microseconds, as long as the gap between two jobs of one step. Other
-/// engines on the same cores are not held up.
+/// Turns of waiting before a thread sleeps: tens of microseconds, as long as the gap between two jobs of one step. A
+/// thread that waits longer waits for a core that something else uses, and must not keep the other one from it.
 const SPINS: u32 = 4_000;
 
 /// A job: called once by each thread, with the thread's index.
@@ -22,32 +26,54 @@ unsafe impl Send for JobPointer {}
 
 #[derive(Default)]
 struct Shared {
-    job: Mutex<(u64, Option<JobPointer>)>,
+    job: Mutex<(usize, Option<JobPointer>)>,
     wake: Condvar,
     /// Number of the newest job, readable without the lock.
     round: AtomicUsize,
+    /// Helpers that are not done with the newest job.
     busy: AtomicUsize,
+    /// Whether the caller sleeps until they are.
+    waiting: AtomicBool,
+    done: Condvar,
+    /// What a helper panicked with.
+    panic: Mutex<Option<Box<dyn Any + Send>>>,
     stop: AtomicBool,
+}
+
+impl Shared {
+    fn job(&self) -> MutexGuard<'_, (usize, Option<JobPointer>)> {
+        self.job.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits a moment for `condition`.
+fn spin(condition: impl Fn() -> bool) {
+    for _ in 0..SPINS {
+        if condition() {
+            return;
+        }
+        std::hint::spin_loop();
+    }
 }
 
 /// A fixed number of threads, the caller's among them.
 pub(super) struct Pool {
     shared: Arc<Shared>,
     helpers: Vec<JoinHandle<()>>,
+    /// Not `Sync`, so that no job can reach the pool that runs it, and no two threads run jobs at once.
+    one_caller: PhantomData<Cell<()>>,
 }
 
 impl Pool {
     /// A pool of `threads` threads in all; 0 counts as 1.
     pub(super) fn new(threads: usize) -> std::io::Result<Self> {
-        let shared = Arc::new(Shared::default());
-        let helpers = (1..threads.max(1))
-            .map(|index| {
-                let shared = Arc::clone(&shared);
-                let builder = std::thread::Builder::new().name(format!("engine-{index}"));
-                builder.spawn(move || help(&shared, index))
-            })
-            .collect::<Result<_, _>>()?;
-        Ok(Self { shared, helpers })
+        let mut pool = Self { shared: Arc::default(), helpers: Vec::new(), one_caller: PhantomData };
+        for index in 1..threads.max(1) {
+            let shared = Arc::clone(&pool.shared);
+            let builder = std::thread::Builder::new().name(format!("engine-{index}"));
+            pool.helpers.push(builder.spawn(move || help(&shared, index))?);
+        }
+        Ok(pool)
     }
 
     /// Threads of the pool.
@@ -56,28 +82,50 @@ impl Pool {
     }
 
     /// Calls `job` once on every thread and returns when all calls have.
-    pub(super) fn run(&self, job: &(dyn Fn(usize) + Sync)) {
+    ///
+    /// # Panics
+    /// When a call panics.
+    fn run(&self, job: &(dyn Fn(usize) + Sync)) {
         if self.helpers.is_empty() {
             return job(0);
         }
-        self.shared.busy.store(self.helpers.len(), Ordering::Release);
-        // SAFETY: only the lifetime changes; the wait below outlasts every use of the pointer.
+        self.shared.busy.store(self.helpers.len(), Ordering::SeqCst);
+        // SAFETY: only the lifetime changes; the wait below, which a panic does not skip, outlasts every use.
         let pointer =
             JobPointer(unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Job>(job) });
         {
-            let mut current = self.shared.job.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut current = self.shared.job();
             *current = (current.0 + 1, Some(pointer));
-            self.shared.round.fetch_add(1, Ordering::Release);
+            self.shared.round.store(current.0, Ordering::Release);
         }
         self.shared.wake.notify_all();
-        job(0);
-        while self.shared.busy.load(Ordering::Acquire) > 0 {
-            std::hint::spin_loop();
-            std::thread::yield_now();
+        let own = catch_unwind(AssertUnwindSafe(|| job(0)));
+        self.wait();
+        let helpers = self.shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
+        if let Some(cause) = own.err().or(helpers) {
+            resume_unwind(cause);
         }
     }
 
-    /// Calls `task` for every index below `count`, indices going to whichever thread is free.
+    /// Waits until every helper is done with the newest job.
+    fn wait(&self) {
+        let all_done = || self.shared.busy.load(Ordering::SeqCst) == 0;
+        spin(all_done);
+        if !all_done() {
+            let mut guard = self.shared.job();
+            self.shared.waiting.store(true, Ordering::SeqCst);
+            while !all_done() {
+                guard = self.shared.done.wait(guard).unwrap_or_else(PoisonError::into_inner);
+            }
+            self.shared.waiting.store(false, Ordering::SeqCst);
+        }
+    }
+
+    /// Calls `task` with the thread and the index for every index below `count`, indices going to whichever thread is
+    /// free.
+    ///
+    /// # Panics
+    /// When a task panics.
     pub(super) fn each(&self, count: usize, task: &(dyn Fn(usize, usize) + Sync)) {
         let next = AtomicUsize::new(0);
         let take = |thread: usize| {
@@ -96,47 +144,38 @@ impl Pool {
 fn help(shared: &Shared, index: usize) {
     let mut seen = 0;
     loop {
-        let mut spins = 0;
-        while shared.round.load(Ordering::Acquire) == seen && spins < SPINS {
-            std::hint::spin_loop();
-            spins += 1;
-        }
-        let mut current = shared.job.lock().unwrap_or_else(PoisonError::into_inner);
-        while current.0 == seen as u64 && !shared.stop.load(Ordering::Acquire) {
+        spin(|| shared.round.load(Ordering::Acquire) != seen || shared.stop.load(Ordering::Acquire));
+        let mut current = shared.job();
+        while current.0 == seen && !shared.stop.load(Ordering::Acquire) {
             current = shared.wake.wait(current).unwrap_or_else(PoisonError::into_inner);
         }
         if shared.stop.load(Ordering::Acquire) {
             return;
         }
-        seen = current.0 as usize;
+        seen = current.0;
         let job = current.1;
         drop(current);
-        let done = Done(&shared.busy);
         if let Some(JobPointer(job)) = job {
             // SAFETY: `Pool::run` keeps the job alive until this helper is counted as done.
-            unsafe { (*job)(index) };
+            if let Err(cause) = catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(index) })) {
+                *shared.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
+            }
         }
-        drop(done);
-    }
-}
-
-/// Counts a helper as done, also when its job panicked.
-struct Done<'a>(&'a AtomicUsize);
-
-impl Drop for Done<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Release);
+        if shared.busy.fetch_sub(1, Ordering::SeqCst) == 1 && shared.waiting.load(Ordering::SeqCst) {
+            // With the lock taken once, the caller either sleeps already or has not looked yet.
+            drop(shared.job());
+            shared.done.notify_all();
+        }
     }
 }
 
 impl Drop for Pool {
     fn drop(&mut self) {
         self.shared.stop.store(true, Ordering::Release);
-        self.shared.round.fetch_add(1, Ordering::Release);
-        drop(self.shared.job.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(self.shared.job());
         self.shared.wake.notify_all();
         for helper in self.helpers.drain(..) {
-            // A helper that panicked has nothing left to clean up.
+            // A helper catches what its jobs panic with, and has nothing else to fail at.
             let _ = helper.join();
         }
     }
@@ -157,6 +196,45 @@ mod tests {
                 });
                 assert!(seen.iter().all(|times| times.load(Ordering::Relaxed) == 1));
             }
+        }
+    }
+
+    /// Whichever thread panics, the caller hears of it when all threads are done, and the pool works on.
+    #[test]
+    fn a_panic_reaches_the_caller_and_harms_nothing() {
+        let pool = Pool::new(3).unwrap();
+        for who in 0..3 {
+            let finished = AtomicUsize::new(0);
+            let run = || {
+                pool.run(&|thread| {
+                    assert!(thread != who, "thread {who} fails");
+                    finished.fetch_add(1, Ordering::SeqCst);
+                });
+            };
+            let cause = catch_unwind(AssertUnwindSafe(run)).unwrap_err();
+            assert_eq!(*cause.downcast::<String>().unwrap(), format!("thread {who} fails"));
+            assert_eq!(finished.load(Ordering::SeqCst), 2);
+        }
+        let sum = AtomicUsize::new(0);
+        pool.each(100, &|_, index| {
+            sum.fetch_add(index, Ordering::SeqCst);
+        });
+        assert_eq!(sum.into_inner(), 4950);
+    }
+
+    /// Jobs that last longer than threads spin, so that the caller sleeps and is woken.
+    #[test]
+    fn the_caller_is_woken_by_slow_helpers() {
+        let pool = Pool::new(2).unwrap();
+        for _ in 0..200 {
+            let slow = |thread: usize| {
+                if thread == 1 {
+                    (0..20).for_each(|_| std::thread::yield_now());
+                    spin(|| false);
+                    spin(|| false);
+                }
+            };
+            pool.run(&slow);
         }
     }
 }

@@ -10,6 +10,7 @@ use ampd_engine::backend::{
 };
 use ampd_engine::model::{self, Model};
 use ampd_engine::tensor::TensorBackend;
+use ampd_engine::{BackendKind, build_backend};
 use ampd_testkit::tiny_model::TinyModel;
 use candle_core::quantized::GgmlDType;
 use candle_core::{DType, Device};
@@ -44,9 +45,18 @@ impl Files {
     }
 }
 
-/// A backend with KV as in production.
-pub fn backend(model: &Model) -> TensorBackend {
-    TensorBackend::new(model, Device::Cpu, BLOCKS).unwrap()
+/// A backend of production.
+pub fn backend(kind: BackendKind, model: &Model) -> Box<dyn Backend> {
+    build_backend(model, kind, 2, BLOCKS).unwrap()
+}
+
+/// Makes a test of each function, for each backend.
+#[macro_export]
+macro_rules! on_every_backend {
+    ($($name:ident),* $(,)?) => {
+        mod cpu { $(#[test] fn $name() { super::$name(ampd_engine::BackendKind::Cpu); })* }
+        mod tensor { $(#[test] fn $name() { super::$name(ampd_engine::BackendKind::Tensor); })* }
+    };
 }
 
 /// A backend that rounds nothing.

@@ -124,3 +124,6 @@ async fn enqueue<T: Send + 'static>(
     };
     tokio::time::timeout(CALL_DEADLINE, call).await.unwrap_or(Err(EngineGone))
 }
+
+#[cfg(test)]
+mod tests;

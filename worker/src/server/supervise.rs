@@ -165,7 +165,8 @@ impl Context<'_> {
                 }))
             }
             (None, queue) => {
-                let client = KvClient::new(self.kv_client, fingerprint, Limits::default());
+                let client = KvClient::new(self.kv_client, fingerprint, Limits::default())
+                    .map_err(ServerError::Fingerprint)?;
                 kv = Some(client.clone());
                 let side = Arc::new(PrefillSide {
                     queue: queue.unwrap_or_else(|| Arc::new(Queue::new(order))),

@@ -76,3 +76,38 @@ impl ServerCertVerifier for Member {
         self.inner.supported_verify_schemes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use ampd_kv::tls::{CertificateAuthority, Identity, Role};
+    use tokio_rustls::{TlsAcceptor, TlsConnector};
+
+    use super::*;
+
+    async fn connects(server: &TlsFiles, client: &TlsFiles, expected: &str) -> bool {
+        let acceptor = TlsAcceptor::from(Arc::new(server.server_config().unwrap()));
+        let connector = TlsConnector::from(Arc::new(client_config(client, expected.to_owned()).unwrap()));
+        let (near, far) = tokio::io::duplex(1 << 16);
+        // An address that is in no certificate.
+        let name = ServerName::try_from("10.1.2.3").unwrap();
+        let (accepted, connected) = tokio::join!(acceptor.accept(far), connector.connect(name, near));
+        accepted.is_ok() && connected.is_ok()
+    }
+
+    #[tokio::test]
+    async fn only_members_in_the_expected_role_are_spoken_to() {
+        let authority = |name| CertificateAuthority::new(name, Duration::from_hours(1)).unwrap();
+        let (own, other) = (authority("chat"), authority("chat"));
+        let identity = |role| Identity::new("default", "chat", role).unwrap();
+        let prefill = own.issue(&identity(Role::Prefill)).unwrap();
+        let decode = own.issue(&identity(Role::Decode)).unwrap();
+        let stranger = other.issue(&identity(Role::Prefill)).unwrap();
+        let expected = identity(Role::Prefill).uri();
+        assert!(connects(&prefill, &decode, &expected).await);
+        assert!(!connects(&decode, &decode, &expected).await);
+        assert!(!connects(&stranger, &decode, &expected).await);
+        assert!(!connects(&prefill, &stranger, &expected).await);
+    }
+}

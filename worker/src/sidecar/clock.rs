@@ -1,6 +1,6 @@
 //! Seconds since this process began: what policies call `now_s`.
 
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 /// A monotonic clock in seconds. Copies agree.
 #[derive(Debug, Clone, Copy)]
@@ -17,4 +17,9 @@ impl Clock {
     pub(super) fn now_s(self) -> f64 {
         self.start.elapsed().as_secs_f64()
     }
+}
+
+/// Seconds since 1970 by the wall clock.
+pub(super) fn unix_s() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -9,10 +9,11 @@ use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
 use super::choice::{Choice, RoundContext};
+use super::clock::unix_s;
 use super::front::{Asked, Front};
 use super::naming::{InvalidName, SessionName};
 use super::respond::Responder;
-use crate::openai::{ApiError, Renderer, Request};
+use crate::openai::{ApiError, Renderer, Request, ResponseHead};
 
 /// Events of all choices on their way to the client; more wait at the workers.
 const EVENTS: usize = 64;
@@ -26,7 +27,8 @@ impl Front {
         let session = self.session(&asked, &request)?;
         let salt = self.naming.salt(&asked.tenant, request.cache_salt.as_deref());
         let (stream, shown) = (request.stream, session.shown.clone());
-        let renderer = Renderer;
+        let head = ResponseHead { request_id: asked.request_id.clone(), created: unix_s() };
+        let renderer = Renderer::new(&request, &prompts, self.encoder.text().clone(), &head);
         let context = Arc::new(RoundContext {
             shared: self.shared.clone(),
             session,

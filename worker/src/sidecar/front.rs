@@ -15,6 +15,7 @@ use http::{HeaderValue, StatusCode, header};
 
 use super::args::Args;
 use super::auth::Unauthorized;
+use super::clock::unix_s;
 use super::encode::Encoder;
 use super::headers::{REQUEST_ID, request_id};
 use super::inflight::Place;
@@ -86,13 +87,12 @@ impl Front {
         text: TextModel,
         model: &ModelConfig,
     ) -> Arc<Self> {
-        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
         let served = Arc::new(ServedModel {
             name: args.model_name.clone(),
             aliases: args.model_alias.clone(),
             max_context: args.max_context.unwrap_or(usize::MAX).min(model.max_context),
             vocab: model.vocab,
-            created: now.map_or(0, |since| since.as_secs()),
+            created: unix_s(),
         });
         let encoder = Encoder::new(Arc::new(text), served.clone());
         Arc::new(Self { shared, naming, encoder, served })

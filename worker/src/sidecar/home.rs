@@ -141,10 +141,7 @@ impl Shared {
         loop {
             let epoch = self.home.epochs.next(floor);
             let ask = Bind { session: session.to_owned(), epoch };
-            let error = match client.bind(&ask).await {
-                Ok(_) => return Ok(epoch),
-                Err(error) => error,
-            };
+            let Err(error) = client.bind(&ask).await else { return Ok(epoch) };
             match error.detail() {
                 Some(detail) if detail.code == ErrorCode::StaleEpoch && detail.epoch > Some(floor) => {
                     floor = detail.epoch.unwrap_or(floor);

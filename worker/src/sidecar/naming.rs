@@ -64,7 +64,7 @@ impl Naming {
         if let Some(name) = given {
             return Self::named(tenant, name, "session_id");
         }
-        let hash = self.hash(&self.names, &[tenant.as_bytes(), &seed()]);
+        let hash = Self::hash(&self.names, &[tenant.as_bytes(), &seed()]);
         let name = format!("{AUTO}{}", &hash.to_hex()[..32]);
         Ok(Self::name(tenant, &name, true))
     }
@@ -85,11 +85,11 @@ impl Naming {
     pub(super) fn salt(&self, tenant: &str, cache_salt: Option<&str>) -> Salt {
         let given: &[u8] = cache_salt.map_or(&[], str::as_bytes);
         let is_given = [u8::from(cache_salt.is_some())];
-        Salt(*self.hash(&self.salts, &[tenant.as_bytes(), &is_given, given]).as_bytes())
+        Salt(*Self::hash(&self.salts, &[tenant.as_bytes(), &is_given, given]).as_bytes())
     }
 
     /// Each part with its length: no two lists of parts look alike.
-    fn hash(&self, key: &[u8; 32], parts: &[&[u8]]) -> blake3::Hash {
+    fn hash(key: &[u8; 32], parts: &[&[u8]]) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new_keyed(key);
         for part in parts {
             hasher.update(&(part.len() as u64).to_le_bytes()).update(part);

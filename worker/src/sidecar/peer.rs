@@ -47,8 +47,9 @@ impl Peer {
 /// What a failed call says about the life of who was called; `None` when it has answered.
 pub(super) fn failure(error: &ClientError) -> Option<Failure> {
     match error {
-        ClientError::Connect(_) => Some(Failure::Refused),
-        ClientError::Call(_)
+        ClientError::Connect(error) if !error.is_timeout() => Some(Failure::Refused),
+        ClientError::Connect(_)
+        | ClientError::Call(_)
         | ClientError::Deadline { .. }
         | ClientError::Silent { .. }
         | ClientError::Stream(_) => Some(Failure::Silent),

@@ -25,7 +25,7 @@ pub(super) struct Known {
 #[derive(Debug, Clone)]
 struct Told {
     binding: Binding,
-    told_s: f64,
+    at_s: f64,
     rounds: u64,
 }
 
@@ -49,7 +49,7 @@ impl Known {
     fn told(&self, session: &str, binding: Binding, now_s: f64) {
         let mut sessions = self.sessions.lock();
         let rounds = sessions.get(session, now_s).map_or(0, |told| told.rounds);
-        sessions.insert(session.to_owned(), Told { binding, told_s: now_s, rounds }, now_s);
+        sessions.insert(session.to_owned(), Told { binding, at_s: now_s, rounds }, now_s);
     }
 }
 
@@ -75,7 +75,7 @@ impl Shared {
         let now_s = self.clock.now_s();
         let told = self.known.sessions.lock().get(session, now_s).cloned();
         if let (Some(told), None) = (&told, failed)
-            && now_s - told.told_s <= BELIEVED_S
+            && now_s - told.at_s <= BELIEVED_S
             && self.members.candidate(&told.binding.worker).ready
         {
             return Ok(told.binding.clone());

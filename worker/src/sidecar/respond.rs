@@ -16,7 +16,7 @@ use super::choice::ChoiceEvent;
 use super::headers::RoundHead;
 use super::inflight::Place;
 use super::wire::Refusal;
-use crate::openai::{ApiError, Renderer, done_frame, error_frame, ping_frame};
+use crate::openai::{ApiError, Renderer, error_frame, ping_frame};
 use crate::protocol::RoundEvent;
 
 /// How long a stream's head waits until it is settled where the prefill ran.
@@ -32,19 +32,7 @@ pub(super) struct Responder {
     early: VecDeque<(usize, ChoiceEvent)>,
     /// Ends a choice.
     stops: Vec<CancellationToken>,
-    /// Choices that have not ended.
-    open: usize,
-    /// Frames that are to go out.
-    frames: VecDeque<Bytes>,
     _place: Place,
-}
-
-/// What comes next.
-enum Next {
-    Event(usize, RoundEvent),
-    Failed(Refusal),
-    /// All choices have ended.
-    End,
 }
 
 impl Responder {
@@ -54,25 +42,19 @@ impl Responder {
         stops: Vec<CancellationToken>,
         place: Place,
     ) -> Self {
-        let open = stops.len();
-        let (early, frames) = (VecDeque::new(), VecDeque::new());
-        Self { renderer, events, early, stops, open, frames, _place: place }
+        Self { renderer, events, early: VecDeque::new(), stops, _place: place }
     }
 
     /// One answer with everything in it.
     pub(super) async fn whole(mut self, session: &str) -> Result<Response, ApiError> {
         let head = self.head(None).await?;
-        loop {
-            match self.next().await {
-                Next::Event(choice, event) => {
-                    self.render(choice, &event)?;
-                    self.frames.clear();
-                }
-                Next::Failed(refusal) => return Err(api_error(&refusal)),
-                Next::End => break,
-            }
+        while !self.renderer.is_done() {
+            let (choice, event) = self.next().await.map_err(|refusal| api_error(&refusal))?;
+            self.render(choice, &event)?;
         }
-        let mut response = axum::Json(self.renderer.body()).into_response();
+        let mut response = self.renderer.body()?.into_response();
+        let json = HeaderValue::from_static("application/json");
+        response.headers_mut().insert(header::CONTENT_TYPE, json);
         head.write(session, response.headers_mut());
         Ok(response)
     }
@@ -107,8 +89,12 @@ impl Responder {
                 },
             };
             match event {
-                Some((0, ChoiceEvent::Decided(decided))) => head.decided = Some(decided),
-                Some((_, ChoiceEvent::Decided(_))) => {}
+                Some((choice, ChoiceEvent::Decided(decided))) => {
+                    self.renderer.opened(choice, decided.history as usize);
+                    if choice == 0 {
+                        head.decided = Some(decided);
+                    }
+                }
                 Some((_, ChoiceEvent::Failed(refusal))) => return Err(api_error(&refusal)),
                 Some((0, ChoiceEvent::Event(event))) => {
                     if let RoundEvent::Prefill(report) = &event {
@@ -123,57 +109,50 @@ impl Responder {
         }
     }
 
-    /// The next frame, and whether others follow.
+    /// The next bytes, and whether others follow.
     async fn frame(&mut self) -> (Bytes, bool) {
         loop {
-            if let Some(frame) = self.frames.pop_front() {
-                return (frame, true);
-            }
             let rendered = match timeout(PING, self.next()).await {
                 Err(_) => return (ping_frame(), true),
-                Ok(Next::Event(choice, event)) => self.render(choice, &event),
-                Ok(Next::Failed(refusal)) => Err(api_error(&refusal)),
-                Ok(Next::End) => return (done_frame(), false),
+                Ok(Ok((choice, event))) => self.render(choice, &event),
+                Ok(Err(refusal)) => Err(api_error(&refusal)),
             };
-            if let Err(error) = rendered {
-                return (error_frame(&error), false);
+            match rendered {
+                Ok(frames) if frames.is_empty() && !self.renderer.is_done() => {}
+                Ok(frames) => return (frames, !self.renderer.is_done()),
+                Err(error) => return (error_frame(&error), false),
             }
         }
     }
 
-    async fn next(&mut self) -> Next {
+    /// The next event of any choice; may be dropped while it waits.
+    async fn next(&mut self) -> Result<(usize, RoundEvent), Refusal> {
         loop {
-            if self.open == 0 {
-                return Next::End;
-            }
             let event = match self.early.pop_front() {
                 Some(event) => Some(event),
                 None => self.events.recv().await,
             };
             match event {
-                Some((choice, ChoiceEvent::Event(event))) => return Next::Event(choice, event),
-                Some((_, ChoiceEvent::Failed(refusal))) => return Next::Failed(refusal),
-                Some((_, ChoiceEvent::Decided(_))) => {}
-                None => return Next::Failed(Refusal::lost()),
+                Some((choice, ChoiceEvent::Event(event))) => return Ok((choice, event)),
+                Some((_, ChoiceEvent::Failed(refusal))) => return Err(refusal),
+                Some((choice, ChoiceEvent::Decided(decided))) => {
+                    self.renderer.opened(choice, decided.history as usize);
+                }
+                // The tasks of the choices tell how they end; without that they were cut off.
+                None => return Err(Refusal::lost()),
             }
         }
     }
 
-    /// Takes in an event of a choice; ends the choice when its text has met a stop string.
-    fn render(&mut self, choice: usize, event: &RoundEvent) -> Result<(), ApiError> {
-        let Some(stop) = self.stops.get(choice).filter(|stop| !stop.is_cancelled()).cloned() else {
-            return Ok(());
-        };
-        let rendered = self.renderer.push(choice, event)?;
-        self.frames.extend(rendered.frames);
-        if rendered.stop || matches!(event, RoundEvent::Done(_)) {
+    /// Takes in an event of a choice; ends the choice when its text has met a stop string. Returns what is to go out.
+    fn render(&mut self, choice: usize, event: &RoundEvent) -> Result<Bytes, ApiError> {
+        let rendered = self.renderer.event(choice, event)?;
+        if rendered.stop
+            && let Some(stop) = self.stops.get(choice)
+        {
             stop.cancel();
-            self.open -= 1;
         }
-        if self.open == 0 {
-            self.frames.extend(self.renderer.finish());
-        }
-        Ok(())
+        Ok(rendered.frames)
     }
 }
 

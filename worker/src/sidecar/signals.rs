@@ -18,7 +18,7 @@ use crate::protocol::Fallback;
 pub(super) struct Signals {
     clock: Clock,
     ages: SignalAges,
-    signals: Mutex<HashMap<String, Signal>>,
+    workers: Mutex<HashMap<String, Signal>>,
     inflight: Mutex<InFlight<u64>>,
     dispatches: AtomicU64,
 }
@@ -52,7 +52,7 @@ impl Signals {
         Self {
             clock,
             ages,
-            signals: Mutex::default(),
+            workers: Mutex::default(),
             inflight: Mutex::default(),
             dispatches: AtomicU64::new(0),
         }
@@ -61,8 +61,8 @@ impl Signals {
     /// Follows these workers and forgets all others.
     pub(super) fn follow<'a>(&self, names: impl Iterator<Item = &'a str>) {
         let now_s = self.clock.now_s();
-        let mut signals = self.signals.lock();
-        let mut before = std::mem::take(&mut *signals);
+        let mut workers = self.workers.lock();
+        let mut before = std::mem::take(&mut *workers);
         for name in names {
             let signal = before.remove(name).unwrap_or_else(|| Signal {
                 id: self.dispatches.fetch_add(1, Ordering::Relaxed),
@@ -72,7 +72,7 @@ impl Signals {
                 health: Health::new(true, now_s),
                 suspicion: Suspicion::default(),
             });
-            signals.insert(name.to_owned(), signal);
+            workers.insert(name.to_owned(), signal);
         }
     }
 
@@ -140,11 +140,11 @@ impl Signals {
     /// Names and ages of all signals, seconds; never read is infinitely old.
     pub(super) fn ages(&self) -> Vec<(String, f64)> {
         let now_s = self.clock.now_s();
-        self.signals.lock().iter().map(|(name, signal)| (name.clone(), now_s - signal.at_s)).collect()
+        self.workers.lock().iter().map(|(name, signal)| (name.clone(), now_s - signal.at_s)).collect()
     }
 
     fn with<T>(&self, name: &str, use_it: impl FnOnce(&mut Signal) -> T) -> Option<T> {
-        self.signals.lock().get_mut(name).map(use_it)
+        self.workers.lock().get_mut(name).map(use_it)
     }
 }
 

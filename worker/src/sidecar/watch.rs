@@ -63,19 +63,18 @@ async fn watch_own(shared: Arc<Shared>) {
                     shared.own.answered(load, &shared.home.epochs);
                     shared.members.answered(shared.own.status());
                 }
-                Err(error) => match failure(&error) {
-                    Some(failure) => {
+                Err(error) => {
+                    if let Some(failure) = failure(&error) {
                         shared.own.failed(failure);
-                        shared.members.answered(shared.own.status());
-                    }
-                    None => {
+                    } else {
                         tracing::debug!(
                             error = &error as &dyn std::error::Error,
                             "the own worker has no load"
                         );
                         shared.own.answered(WorkerLoad::default(), &shared.home.epochs);
                     }
-                },
+                    shared.members.answered(shared.own.status());
+                }
             }
         }
     })
@@ -130,16 +129,15 @@ async fn read_signals(shared: Arc<Shared>) {
                     shared.signals.read(&worker.name, load, asked_s);
                     "ok"
                 }
-                Err(error) => match failure(&error) {
-                    Some(failure) => {
+                Err(error) => {
+                    if let Some(failure) = failure(&error) {
                         shared.signals.failed(&worker.name, failure);
                         if failure == Failure::Refused { "refused" } else { "silent" }
-                    }
-                    None => {
+                    } else {
                         shared.signals.answered(&worker.name);
                         "invalid"
                     }
-                },
+                }
             };
             shared.metrics.signal_reads.with([outcome]).inc();
         }

@@ -48,7 +48,8 @@ async fn take_all(
         let (job, preparing, overtaken) = context.side.queue.next(perf).await;
         context.stats.metrics().postponements.inc_by(overtaken as u64);
         let task = Task { context: context.clone(), job, turn: Some((preparing, place)) };
+        let task = Box::pin(task.run());
         let stop = stop.clone();
-        tasks.spawn(async move { stop.run_until_cancelled_owned(task.run()).await });
+        tasks.spawn(async move { stop.run_until_cancelled_owned(task).await });
     }
 }

@@ -176,3 +176,6 @@ fn queued_task(job: &Job, perf: &PerfModel, now: Instant) -> QueuedTask {
         postponed: job.postponed,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! How the engine's thread ends, and what is left when callers go away.
+
+use std::time::Instant;
+
+use ampd_engine::core::{EngineOptions, RoundRequest, Sampling};
+use ampd_engine::{BackendKind, build_backend, model};
+use ampd_perfmodel::{DecodeSegment, PerfModel, PrefillSegment, Transfer};
+use ampd_telemetry::WorkerMetrics;
+use ampd_testkit::tiny_model::{Family, TinyModel};
+
+use super::*;
+
+struct Fixture {
+    engine: EngineHandle,
+    end: oneshot::Receiver<EngineEnd>,
+    stop: CancellationToken,
+}
+
+fn start() -> Fixture {
+    let folder = tempfile::tempdir().unwrap();
+    TinyModel::new(Family::Llama).write_huggingface(folder.path(), candle_core::DType::BF16, 1).unwrap();
+    let model = model::load(folder.path()).unwrap();
+    let backend = build_backend(&model, BackendKind::Cpu, 1, 16).unwrap();
+    let engine = Engine::new(backend, EngineOptions::default());
+    let perf = PerfModel {
+        prefill: vec![PrefillSegment { max_increment: u64::MAX, k0: 0.0, k1: 1e-6, k2: 0.0 }],
+        decode: vec![DecodeSegment { max_batch: u64::MAX, k0: 0.0, k1: 1e-6, k2: 0.0 }],
+        transfer: Transfer { latency_s: 0.0, bytes_per_s: 1e9, bytes_per_token: 1.0 },
+    };
+    let stats = Arc::new(Stats::new(perf, Arc::new(WorkerMetrics::new("decode", "d").unwrap())));
+    let stop = CancellationToken::new();
+    let (engine, end) = spawn(engine, stats, stop.clone()).unwrap();
+    Fixture { engine, end, stop }
+}
+
+fn request(max_tokens: usize) -> RoundRequest {
+    RoundRequest {
+        session: "s".into(),
+        epoch: 1,
+        salt: [0; 32],
+        tokens: (1..50).collect(),
+        sampling: Sampling::default(),
+        max_tokens,
+        stop_tokens: Vec::new(),
+        ignore_eos: true,
+        logprobs: None,
+        prompt_logprobs: None,
+    }
+}
+
+/// Waits until the last snapshot shows no held block.
+async fn nothing_held(engine: &EngineHandle) {
+    let mut load = engine.watch_load();
+    let free = load.wait_for(|load| (load.ledger.active, load.ledger.leased) == (0, 0));
+    tokio::time::timeout(Duration::from_secs(10), free).await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn it_stops_when_asked() {
+    let Fixture { engine, end, stop } = start();
+    stop.cancel();
+    assert_eq!(end.await, Ok(EngineEnd::Stopped));
+    assert_eq!(engine.call(|_| ()).await, Err(EngineGone));
+}
+
+#[tokio::test]
+async fn a_panic_is_told_and_ends_every_round() {
+    let Fixture { engine, end, .. } = start();
+    let (events, _guard) = engine
+        .call(|core| {
+            let (opened, guard) = core.open(request(400)).unwrap();
+            core.engine().run_local(opened.id, Instant::now()).unwrap();
+            (core.subscribe(opened.id, 400, Instant::now()), guard)
+        })
+        .await
+        .unwrap();
+    assert_eq!(engine.call(|_| panic!("on purpose")).await, Err::<(), _>(EngineGone));
+    assert!(matches!(end.await, Ok(EngineEnd::Broken(reason)) if reason.contains("on purpose")));
+    let mut events = events;
+    while let Some(event) = events.recv().await {
+        assert!(matches!(event, ampd_engine::core::Event::Token { .. }));
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_nobody_takes_frees_its_round() {
+    let Fixture { engine, end, stop } = start();
+    // The thread is held up until the caller is gone.
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let held = tokio::spawn({
+        let engine = engine.clone();
+        async move { engine.call(move |_| wait.recv()).await }
+    });
+    let mut opening = Box::pin(engine.call(|core| core.open(request(1))));
+    assert!(futures::poll!(&mut opening).is_pending());
+    drop(opening);
+    go.send(()).unwrap();
+    held.await.unwrap().unwrap().unwrap();
+    let deadline = Instant::now() + Duration::from_secs(10);
+    // The session has no round any more.
+    while engine.call(|core| core.open(request(1)).map(drop)).await.unwrap().is_err() {
+        assert!(Instant::now() < deadline);
+        tokio::task::yield_now().await;
+    }
+    nothing_held(&engine).await;
+    stop.cancel();
+    assert_eq!(end.await, Ok(EngineEnd::Stopped));
+}
+
+#[tokio::test]
+async fn a_reader_that_is_gone_ends_its_round() {
+    let Fixture { engine, end, stop } = start();
+    let (events, guard) = engine
+        .call(|core| {
+            let (opened, guard) = core.open(request(400)).unwrap();
+            core.engine().run_local(opened.id, Instant::now()).unwrap();
+            (core.subscribe(opened.id, 400, Instant::now()), guard)
+        })
+        .await
+        .unwrap();
+    let mut load = engine.watch_load();
+    load.wait_for(|load| load.running_decodes == 1).await.unwrap();
+    drop(events);
+    nothing_held(&engine).await;
+    drop(guard);
+    stop.cancel();
+    assert_eq!(end.await, Ok(EngineEnd::Stopped));
+}

@@ -3,12 +3,14 @@
 //! [`AMPDService`] is what a cluster stores. [`parse`] reads a manifest and tells everything that is wrong with it, by the
 //! same schema that a cluster would check; [`Service`] is a manifest with every default filled in and every text read.
 
+mod definition;
 mod manifest;
 pub mod resolved;
 mod schema;
 pub mod service;
 pub mod values;
 
+pub use definition::crd;
 pub use manifest::{FieldError, FieldErrors, MAX_BYTES, parse};
 pub use resolved::Service;
 pub use service::{AMPDService, AMPDServiceSpec};

@@ -8,7 +8,6 @@ mod tree;
 
 pub use error::{FieldError, FieldErrors};
 
-use kube::CustomResourceExt as _;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -53,7 +52,7 @@ pub fn parse(text: &[u8]) -> Result<AMPDService, FieldErrors> {
 
 /// The schema of the spec as the API server has it.
 fn spec_schema() -> Value {
-    let versions = AMPDService::crd().spec.versions;
+    let versions = crate::crd().spec.versions;
     let schema = versions.into_iter().next().and_then(|version| version.schema?.open_api_v3_schema);
     let properties = schema.and_then(|schema| schema.properties).unwrap_or_default();
     serde_json::to_value(properties.get("spec")).unwrap_or_default()

@@ -25,7 +25,6 @@ use serde::{Deserialize, Serialize};
     kind = "AMPDService",
     plural = "ampdservices",
     shortname = "ampd",
-    category = "all",
     namespaced,
     derive = "PartialEq",
     doc = "A model served for multi-round work by prefill and decode workers.",

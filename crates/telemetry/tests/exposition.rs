@@ -1,5 +1,12 @@
 //! Reading Prometheus' text format.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::format_collect,
+    reason = "a failed unwrap fails the test"
+)]
+
 use ampd_telemetry::exposition::{self, Fault, MAX_BYTES, MAX_LABELS, MAX_SAMPLES, Sample, parse};
 use proptest::prelude::*;
 

@@ -1,5 +1,12 @@
 //! What a log line holds.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::format_collect,
+    reason = "a failed unwrap fails the test"
+)]
+
 use std::io::{self, Write};
 use std::sync::{Arc, Mutex};
 

@@ -1,5 +1,12 @@
 //! The table against what is rendered, and against the document.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::format_collect,
+    reason = "a failed unwrap fails the test"
+)]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 

@@ -1,5 +1,12 @@
 //! W3C trace context.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::format_collect,
+    reason = "a failed unwrap fails the test"
+)]
+
 use ampd_telemetry::trace::{TRACEPARENT, TraceContext, TraceError};
 use http::{HeaderMap, HeaderValue};
 use proptest::prelude::*;

@@ -13,9 +13,15 @@ use tokio_util::sync::CancellationToken;
 
 const MAX_DATA: u32 = 256;
 
-/// Decodes frames off the bytes until there is no whole one. Encoding what was decoded gives the same bytes.
+/// Decodes frames off the bytes as they are, and off the frames that they describe as in [`session`], which get beyond the
+/// checksums. Encoding what was decoded gives the same bytes.
 pub fn frames(data: &[u8]) {
-    let mut rest = Bytes::copy_from_slice(data);
+    decode_all(Bytes::copy_from_slice(data));
+    let handle = "00".repeat(16).parse().expect("a handle");
+    decode_all(script(data, handle).into());
+}
+
+fn decode_all(mut rest: Bytes) {
     loop {
         let before = rest.clone();
         let Ok(Some(frame)) = decode(&mut rest, MAX_DATA) else { return };

@@ -29,7 +29,7 @@ fn push(queue: &Arc<Queue>, name: &str, increment: usize, slo_s: u64) -> Result<
         age_ms: 0,
         ttft_slo_ms: slo_s * 1000,
     };
-    queue.push(task, Handle::random(), Instant::now(), mpsc::channel(1).0)
+    queue.push(task, "0".repeat(32).parse().unwrap(), Instant::now(), mpsc::channel(1).0)
 }
 
 fn queue(lookahead: usize, cap: u32) -> Arc<Queue> {

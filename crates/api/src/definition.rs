@@ -1,0 +1,33 @@
+//! The definition that makes the resource known to a cluster.
+
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
+    CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray, JSONSchemaPropsOrBool,
+};
+use kube::CustomResourceExt as _;
+
+use crate::AMPDService;
+
+/// The `CustomResourceDefinition`.
+///
+/// No field is nullable in it: the API server then drops nulls, and no rule and no reader ever sees one.
+#[must_use]
+pub fn crd() -> CustomResourceDefinition {
+    let mut definition = AMPDService::crd();
+    for version in &mut definition.spec.versions {
+        if let Some(schema) = version.schema.as_mut().and_then(|schema| schema.open_api_v3_schema.as_mut()) {
+            drop_nulls(schema);
+        }
+    }
+    definition
+}
+
+fn drop_nulls(schema: &mut JSONSchemaProps) {
+    schema.nullable = None;
+    schema.properties.iter_mut().flat_map(|properties| properties.values_mut()).for_each(drop_nulls);
+    if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
+        drop_nulls(items);
+    }
+    if let Some(JSONSchemaPropsOrBool::Schema(values)) = &mut schema.additional_properties {
+        drop_nulls(values);
+    }
+}

@@ -1,0 +1,156 @@
+//! The rules that the API server evaluates against those of this crate: they must find the same fields at fault.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use std::collections::BTreeSet;
+
+use kube_cel::{compile_schema, validate_compiled};
+use proptest::prelude::*;
+use proptest::sample::select;
+use serde_json::{Map, Value, json};
+
+fn root_schema() -> Value {
+    let definition = serde_json::to_value(ampd_api::crd()).unwrap();
+    definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"].clone()
+}
+
+fn by_the_api_server(object: &Value) -> BTreeSet<String> {
+    let errors = validate_compiled(&compile_schema(&root_schema()), object, None);
+    let errors = errors.err().map(kube_cel::ValidationErrors::into_vec).unwrap_or_default();
+    errors
+        .into_iter()
+        .map(|error| {
+            let broken = matches!(error.kind, kube_cel::ErrorKind::ValidationFailure);
+            assert!(broken, "the rule {} cannot be evaluated: {error}", error.rule);
+            error.field_path
+        })
+        .collect()
+}
+
+fn by_this_crate(object: &Value) -> BTreeSet<String> {
+    match ampd_api::parse(object.to_string().as_bytes()) {
+        Ok(_) => BTreeSet::new(),
+        Err(errors) => errors.0.into_iter().map(|error| error.field).collect(),
+    }
+}
+
+#[test]
+fn every_rule_compiles() {
+    let schema = root_schema();
+    fn rules(schema: &Value) -> usize {
+        let here = schema["x-kubernetes-validations"].as_array().map_or(0, Vec::len);
+        let below = schema["properties"].as_object().into_iter().flat_map(Map::values).map(rules);
+        here + below.sum::<usize>()
+    }
+    fn compiled(schema: &kube_cel::CompiledSchema) -> usize {
+        assert!(!schema.has_errors(), "{:?}", schema.compilation_errors());
+        schema.validations.len() + schema.properties.values().map(compiled).sum::<usize>()
+    }
+    let count = rules(&schema);
+    assert!(count >= 20, "only {count} rules");
+    assert_eq!(compiled(&compile_schema(&schema)), count);
+}
+
+#[test]
+fn names_that_cannot_name_pods_are_refused_by_both() {
+    for (name, fits) in [("a".repeat(40), true), ("a".repeat(41), false), ("a.b".to_owned(), false)] {
+        let object = json!({
+            "apiVersion": "ampd.dev/v1alpha1", "kind": "AMPDService", "metadata": {"name": name},
+            "spec": {"model": {"name": "m", "source": {"path": "/m"}}},
+        });
+        assert_eq!(by_the_api_server(&object).is_empty(), fits, "{name}");
+        assert_eq!(by_this_crate(&object).is_empty(), fits, "{name}");
+    }
+}
+
+/// A field with one of these values, or without any.
+fn field(values: Vec<Value>) -> impl Strategy<Value = Option<Value>> {
+    prop::option::of(select(values))
+}
+
+fn duration() -> impl Strategy<Value = Option<Value>> {
+    let texts = [
+        "0s", "0.5ms", "0.9999s", "1ms", "1s", "60s", "1m", "1m1s", "0.5h", "10m", "601s", "1h", "61m",
+        "168h", "169h",
+    ];
+    field(texts.map(Value::from).to_vec())
+}
+
+fn integers(values: &[i32]) -> impl Strategy<Value = Option<Value>> + use<> {
+    field(values.iter().copied().map(Value::from).collect())
+}
+
+fn object(fields: Vec<(&str, Option<Value>)>) -> Value {
+    let present = fields.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?)));
+    Value::Object(present.collect())
+}
+
+fn role() -> impl Strategy<Value = Value> {
+    let memory = ["1", "1048575", "1048576", "1Mi", "1023Ki", "64Ti", "65Ti", "1G"].map(Value::from).to_vec();
+    let degrees = field(vec![json!([1]), json!([2]), json!([4, 1])]);
+    (
+        integers(&[0, 1, 2]),
+        integers(&[0, 1, 2]),
+        integers(&[100, 512]),
+        integers(&[100, 256, 600]),
+        field(memory),
+        degrees,
+    )
+        .prop_map(|(min, max, budget, chunk, cache, degrees)| {
+            let replicas = object(vec![("min", min), ("max", max)]);
+            let engine = object(vec![("tokenBudget", budget), ("prefillChunk", chunk), ("kvCache", cache)]);
+            object(vec![("replicas", Some(replicas)), ("engine", Some(engine)), ("tensorParallel", degrees)])
+        })
+}
+
+fn accelerator() -> impl Strategy<Value = Option<Value>> {
+    field(vec![json!({}), json!({"budget": {"max": 1}}), json!({"budget": {"min": 3, "max": 2}})])
+}
+
+fn source() -> impl Strategy<Value = Value> {
+    let repo = field(vec![json!({"repo": "a/b"})]);
+    let claim = field(vec![json!({"claimName": "c", "path": "p"})]);
+    (repo, claim, field(vec![json!("/m")])).prop_map(|(repo, claim, path)| {
+        object(vec![("huggingFace", repo), ("persistentVolumeClaim", claim), ("path", path)])
+    })
+}
+
+fn routing() -> impl Strategy<Value = Value> {
+    let policy = field(["paper", "always_local", "always_remote"].map(Value::from).to_vec());
+    let signals = field(vec![
+        json!({}),
+        json!({"source": "prometheus"}),
+        json!({"source": "prometheus", "url": "http://p:9090"}),
+        json!({"source": "direct", "url": "https://p"}),
+    ]);
+    (policy, signals, duration()).prop_map(|(policy, signals, window)| {
+        object(vec![("policy", policy), ("signals", signals), ("window", window)])
+    })
+}
+
+fn manifest() -> impl Strategy<Value = Value> {
+    let times = (duration(), duration(), duration(), duration());
+    (source(), role(), role(), accelerator(), routing(), times).prop_map(
+        |(source, prefill, decode, accelerator, routing, (ttft, itl, ttl, timeout))| {
+            let spec = object(vec![
+                ("model", Some(json!({"name": "m", "source": source}))),
+                ("prefill", Some(prefill)),
+                ("decode", Some(decode)),
+                ("accelerator", accelerator),
+                ("routing", Some(routing)),
+                ("slo", Some(object(vec![("ttft", ttft), ("itl", itl)]))),
+                ("sessions", Some(object(vec![("ttl", ttl)]))),
+                ("drain", Some(object(vec![("timeout", timeout)]))),
+            ]);
+            let metadata = json!({"name": "chat"});
+            json!({"apiVersion": "ampd.dev/v1alpha1", "kind": "AMPDService", "metadata": metadata, "spec": spec})
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn both_find_the_same_fields_at_fault(object in manifest()) {
+        prop_assert_eq!(by_the_api_server(&object), by_this_crate(&object));
+    }
+}

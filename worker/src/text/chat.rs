@@ -83,7 +83,7 @@ impl TextModel {
         let text = |text: &str| Value::from(self.tokenizer.disarm(text));
         let mut fields = vec![("role", text(&message.role)), ("content", text(&message.content))];
         fields.extend(message.name.as_deref().map(|name| ("name", text(name))));
-        fields.into_iter().collect()
+        Value::from_pairs(fields)
     }
 }
 

@@ -66,8 +66,7 @@ impl ChatTemplate {
     /// # Errors
     /// When the template refuses the messages, fails, or spends more than it may.
     pub fn render(&self, messages: Value, add_generation_prompt: bool) -> Result<String, TemplateError> {
-        let tokens: Value =
-            self.tokens.iter().map(|(name, token)| (*name, Value::from(token.as_str()))).collect();
+        let tokens = Value::from_pairs(self.tokens.iter().map(|(name, token)| (*name, token.as_str())));
         let variables = context! { messages, add_generation_prompt, tools => (), documents => (), ..tokens };
         let template = self.environment.get_template(NAME).map_err(TemplateError::Failed)?;
         let mut output = Capped(Vec::new());
@@ -124,7 +123,7 @@ mod tests {
     }
 
     fn messages() -> Value {
-        let message = [("role", "user"), ("content", " hi ")].into_iter().collect::<Value>();
+        let message = Value::from_pairs([("role", "user"), ("content", " hi ")]);
         Value::from(vec![message])
     }
 

@@ -37,7 +37,6 @@ const CHAT: Table = &[
     ("add_generation_prompt", &["true"]),
     ("add_special_tokens", &["false"]),
     ("audio", &["{}"]),
-    ("best_of", &["1"]),
     ("chat_template", &[]),
     ("chat_template_kwargs", &["{}"]),
     ("continue_final_message", &["false"]),

@@ -2,6 +2,7 @@
 
 use super::{CompletionPrompt, Input, Prompt, Request};
 use crate::openai::ApiError;
+use crate::process::chain;
 use crate::text::TextModel;
 
 /// The prompts of a request as tokens, each with the output that it may have. Work for the CPU, up to seconds: not for
@@ -12,14 +13,21 @@ use crate::text::TextModel;
 /// exceed the context.
 pub fn tokenize(request: &Request, text: &TextModel) -> Result<Vec<Prompt>, ApiError> {
     match &request.input {
-        Input::Chat(messages) => Ok(vec![request.fitted("messages", text.encode_chat(messages)?)?]),
+        Input::Chat(messages) => {
+            let tokens = text.encode_chat(messages).map_err(|error| {
+                // The client learns what it can change; the cause may lie in the model's files.
+                tracing::warn!(error = chain(&error), "messages cannot be tokenised");
+                ApiError::from(error)
+            })?;
+            Ok(vec![request.fitted("messages", tokens)?])
+        }
         Input::Prompts(prompts) => prompts
             .iter()
             .map(|prompt| match prompt {
-                CompletionPrompt::Text(prompt) => {
-                    let tokens = text.tokenizer().encode(prompt);
-                    tokens.map_err(|_| ApiError::invalid("prompt", "\"prompt\" cannot be tokenised."))
-                }
+                CompletionPrompt::Text(prompt) => text.tokenizer().encode(prompt).map_err(|error| {
+                    tracing::warn!(error = chain(&error), "a prompt cannot be tokenised");
+                    ApiError::invalid("prompt", "\"prompt\" cannot be tokenised.")
+                }),
                 CompletionPrompt::Tokens(tokens) => request.known(tokens),
             })
             .map(|tokens| request.fitted("prompt", tokens?))

@@ -49,7 +49,8 @@ impl Screen {
             return;
         }
         let mut told = std::mem::take(&mut self.told);
-        told.resize(rows.len(), String::new());
+        // What has never been up need not be told to be down.
+        told.resize(rows.len(), table::DOWN.to_owned());
         for (row, told) in rows.iter().zip(&mut told) {
             // Progress would be a line every moment.
             let state = table::state(row);

@@ -9,7 +9,8 @@ use cluster::{Cluster, Plan, eventually};
 use serde_json::{Value, json};
 
 /// Longer than what stays local for its size.
-const LONG: &str = "and the other one of the two said that it is there on the right of it, near the water of the sea";
+const LONG: &str =
+    "and the other one of the two said that it is there on the right of it, near the water of the sea";
 
 async fn conversation(cluster: &Cluster, session: &str, rounds: usize) -> Vec<Answer> {
     let (mut messages, mut answers) = (Vec::new(), Vec::new());
@@ -56,7 +57,12 @@ async fn prefills_run_where_the_policy_says_and_the_text_is_the_same() {
         let cluster = Cluster::start(Plan::new(1, 1).flags(&[&format!("--policy={policy}")])).await;
         let answers = conversation(&cluster, "talk", 3).await;
         for answer in &answers {
-            assert_eq!(answer.header("x-ampd-prefill"), place, "{policy}: {}", answer.header("x-ampd-reason"));
+            assert_eq!(
+                answer.header("x-ampd-prefill"),
+                place,
+                "{policy}: {}",
+                answer.header("x-ampd-reason")
+            );
         }
         assert_eq!(cluster.sum("ampd_prefill_decisions_total", &[("target", place)]).await, 3.0);
         assert_eq!(cluster.sum("ampd_remote_fallbacks_total", &[]).await, 0.0);
@@ -139,8 +145,9 @@ async fn streams_are_complete_and_end_when_their_client_goes() {
     let cancelled = || async { cluster.sum("ampd_rounds_total", &[("outcome", "cancelled")]).await };
     let body = json!({"model": "tiny", "messages": [user(LONG)], "max_tokens": 1500, "ignore_eos": true, "stream": true});
     for sidecar in 0..2 {
-        let seen = cluster.client(sidecar).stream_until("gone", &body, |text| text.matches("data:").count() > 3);
-        assert!(!seen.await.contains("[DONE]"));
+        let client = cluster.client(sidecar);
+        let seen = client.stream_until("gone", &body, |text| text.matches("data:").count() > 3).await;
+        assert!(!seen.contains("[DONE]"));
     }
     eventually("both rounds are cancelled", || async { cancelled().await == 2.0 }).await;
     cluster.at_rest().await;

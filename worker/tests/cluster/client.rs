@@ -24,7 +24,7 @@ pub struct Answer {
 
 impl Answer {
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.text).unwrap_or_else(|error| panic!("{error}: {}", self.text))
+        serde_json::from_str(&self.text).expect(&self.text)
     }
 
     pub fn header(&self, name: &str) -> &str {
@@ -85,8 +85,7 @@ impl Client {
 
     /// One round of chat in a session.
     pub async fn chat(&self, session: &str, messages: &[Value], more: Value) -> Answer {
-        let mut body =
-            json!({"model": "tiny", "messages": messages, "max_tokens": 8, "temperature": 0, "ignore_eos": true});
+        let mut body = json!({"model": "tiny", "messages": messages, "max_tokens": 8, "temperature": 0, "ignore_eos": true});
         for (key, value) in more.as_object().unwrap() {
             body[key] = value.clone();
         }
@@ -95,11 +94,8 @@ impl Client {
 
     /// Sends a streaming round and reads until `enough` says so; then the client is gone.
     pub async fn stream_until(&self, session: &str, body: &Value, enough: impl Fn(&str) -> bool) -> String {
-        let request = self.request(
-            "/v1/chat/completions",
-            &[("x-session-id", session)],
-            body.to_string().into_bytes(),
-        );
+        let request =
+            self.request("/v1/chat/completions", &[("x-session-id", session)], body.to_string().into_bytes());
         let mut text = String::new();
         let mut stream = request.send().await.unwrap().bytes_stream();
         while let Some(chunk) = stream.next().await {

@@ -22,7 +22,7 @@ use gate::Gate;
 use tokio_util::sync::CancellationToken;
 
 /// How long anything that is waited for may take.
-pub const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 #[derive(Parser)]
 struct WorkerCli {
@@ -107,7 +107,7 @@ impl Cluster {
         std::fs::create_dir(&model).unwrap();
         let tiny = TinyModel { context: 2048, ..TinyModel::new(Family::Llama) };
         tiny.write_huggingface(&model, candle_core::DType::F32, 1).unwrap();
-        let authority = CertificateAuthority::new().unwrap();
+        let authority = CertificateAuthority::new("chat", Duration::from_hours(24)).unwrap();
         for role in Role::ALL {
             let folder = dir.path().join(role.name());
             std::fs::create_dir(&folder).unwrap();
@@ -137,8 +137,7 @@ impl Cluster {
                 .collect(),
         };
         let shutdown = CancellationToken::new();
-        let mut cluster =
-            Self { dir, decode, prefill, sidecars: Vec::new(), topology, plan, shutdown };
+        let mut cluster = Self { dir, decode, prefill, sidecars: Vec::new(), topology, plan, shutdown };
         cluster.write_topology();
         for index in 0..cluster.decode.len() {
             let sidecar = cluster.start_sidecar(index).await.unwrap();
@@ -189,8 +188,7 @@ impl Cluster {
         }
         let followed = self.prefill.len();
         eventually("signals are read", || async {
-            (0..self.sidecars.len()).map(|index| self.metrics(index)).collect::<Vec<_>>().len() > 0
-                && self.fresh_signals().await == followed * self.sidecars.len()
+            self.fresh_signals().await == followed * self.sidecars.len()
         })
         .await;
     }
@@ -221,8 +219,7 @@ impl Cluster {
         let mut sum = 0.0;
         for index in 0..self.sidecars.len() {
             let matching = |sample: &&ampd_telemetry::exposition::Sample| {
-                sample.name == name
-                    && labels.iter().all(|(label, value)| sample.label(label) == Some(*value))
+                sample.name == name && labels.iter().all(|(label, value)| sample.label(label) == Some(*value))
             };
             sum += self.metrics(index).await.iter().filter(matching).map(|sample| sample.value).sum::<f64>();
         }

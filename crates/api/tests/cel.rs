@@ -34,14 +34,14 @@ fn by_this_crate(object: &Value) -> BTreeSet<String> {
     }
 }
 
-/// How many rules a schema has.
+/// Rules of a schema and of all below it.
 fn rules(schema: &Value) -> usize {
     let here = schema["x-kubernetes-validations"].as_array().map_or(0, Vec::len);
     let below = schema["properties"].as_object().into_iter().flat_map(Map::values).map(rules);
     here + below.sum::<usize>()
 }
 
-/// How many of them compiled, which must be all.
+/// The same of a compiled schema, all of whose rules compile.
 fn compiled(schema: &kube_cel::CompiledSchema) -> usize {
     assert!(!schema.has_errors(), "{:?}", schema.compilation_errors());
     schema.validations.len() + schema.properties.values().map(compiled).sum::<usize>()
@@ -51,7 +51,7 @@ fn compiled(schema: &kube_cel::CompiledSchema) -> usize {
 fn every_rule_compiles() {
     let schema = root_schema();
     let count = rules(&schema);
-    assert!(count >= 15, "only {count} rules");
+    assert!(count >= 20, "only {count} rules");
     assert_eq!(compiled(&compile_schema(&schema)), count);
 }
 
@@ -153,7 +153,6 @@ fn manifest() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(128))]
     #[test]
     fn both_find_the_same_fields_at_fault(object in manifest()) {
         prop_assert_eq!(by_the_api_server(&object), by_this_crate(&object));

@@ -133,6 +133,9 @@ async fn cancelled_at_any_stage_nothing_stays() {
 
     // Running, and cancelled by its name: the stream says so.
     let opened = decode.open(&long(2)).await;
+    // Cancelling by name frees the session before the next call.
+    decode.client.cancel_round(opened).await.unwrap();
+    let opened = decode.open(&long(2)).await;
     let stream = decode.client.run_round(opened, &run(PrefillTarget::Local)).await.unwrap();
     decode.client.cancel_round(opened).await.unwrap();
     assert_eq!(collect(stream).await.error, Some(ErrorCode::Cancelled));
@@ -141,7 +144,7 @@ async fn cancelled_at_any_stage_nothing_stays() {
     // The caller goes away: at once, after the prefill, and in the middle of the output.
     for target in [PrefillTarget::Local, prefill.target()] {
         for events in 0..4 {
-            let opened = decode.open(&long(3 + events)).await;
+            let opened = decode.open_when_free(&long(3 + events)).await;
             let mut stream = decode.client.run_round(opened, &run(target.clone())).await.unwrap();
             for _ in 0..events {
                 stream.next().await.unwrap();
@@ -155,7 +158,8 @@ async fn cancelled_at_any_stage_nothing_stays() {
     decode.client.cancel_round(u64::MAX).await.unwrap();
     // The session is free again, and what stayed of it is right.
     let prompt = text(3, 200);
-    let outcome = decode.round(&request("chat", prompt.clone(), 4), prefill.target()).await;
+    let opened = decode.open_when_free(&request("chat", prompt.clone(), 4)).await;
+    let outcome = collect(decode.client.run_round(opened, &run(prefill.target())).await.unwrap()).await;
     assert_eq!(outcome.tokens, alone(&files, &prompt, 4));
     prefill.stop().await;
     decode.stop().await;

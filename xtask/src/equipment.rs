@@ -31,9 +31,10 @@ pub(crate) fn equip(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The program `ampd`, built with what a build of all tests shares with it.
+/// The program `ampd`, built together with all tests: a build of the program alone would select other features of its
+/// dependencies and compile them once more.
 fn ampd() -> anyhow::Result<PathBuf> {
-    run(&mut cargo(&["build", "--release", "--workspace", "--bins", "--locked"]))?;
+    run(&mut cargo(&["test", "--release", "--workspace", "--no-run", "--locked"]))?;
     let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec();
     let metadata = metadata.context("cargo does not say where it builds")?;
     Ok(metadata.target_directory.join("release/ampd").into())

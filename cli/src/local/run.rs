@@ -41,9 +41,10 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     if stop.is_cancelled() {
         return Ok(());
     }
-    let run_dir = RunDir::create(args.keep_run_dir)?;
+    let mut run_dir = RunDir::create()?;
     let result = serve(&args, prepared, listener, &run_dir, &stop).await;
-    if args.keep_run_dir {
+    if args.keep_run_dir || result.is_err() {
+        run_dir.keep();
         eprintln!("topology, certificates and logs are in {}", run_dir.path().display());
     }
     result

@@ -1,10 +1,13 @@
 //! The folder of one run: topology, certificates, logs.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ampd_kv::tls::{CertificateAuthority, Identity, Role};
 use anyhow::Context as _;
+use tempfile::TempDir;
 
 use super::arguments::certificate_folder;
 use super::members::Kind;
@@ -12,25 +15,29 @@ use super::members::Kind;
 /// How long the certificates of a run are valid. They go when the run does.
 const VALID: Duration = Duration::from_hours(24 * 365);
 
-/// The folder; removed at the end unless it is to be kept.
+/// The folder; removed when dropped, unless it is to be kept.
 #[derive(Debug)]
 pub(crate) struct RunDir {
     path: PathBuf,
-    /// Removes the folder when dropped.
-    _guard: Option<tempfile::TempDir>,
+    guard: Option<TempDir>,
 }
 
 impl RunDir {
     /// A folder that only this user can read, where the system keeps such folders.
-    pub(crate) fn create(keep: bool) -> anyhow::Result<Self> {
+    pub(crate) fn create() -> anyhow::Result<Self> {
         let runtime = std::env::var_os("XDG_RUNTIME_DIR").map(PathBuf::from).filter(|path| path.is_dir());
         let parent = runtime.unwrap_or_else(std::env::temp_dir);
-        let made = tempfile::Builder::new().prefix("ampd-").tempdir_in(&parent);
+        let private = Permissions::from_mode(0o700);
+        let made = tempfile::Builder::new().prefix("ampd-").permissions(private).tempdir_in(&parent);
         let folder = made.with_context(|| format!("cannot make a folder in {}", parent.display()))?;
-        if keep {
-            return Ok(Self { path: folder.keep(), _guard: None });
+        Ok(Self { path: folder.path().to_owned(), guard: Some(folder) })
+    }
+
+    /// Leaves the folder where it is.
+    pub(crate) fn keep(&mut self) {
+        if let Some(folder) = self.guard.take() {
+            let _ = folder.keep();
         }
-        Ok(Self { path: folder.path().to_owned(), _guard: Some(folder) })
     }
 
     /// The folder.
@@ -60,15 +67,13 @@ impl RunDir {
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::PermissionsExt as _;
-
     use ampd_kv::tls::TlsFiles;
 
     use super::*;
 
     #[test]
     fn certificates_name_their_role_and_go_with_the_run() {
-        let run = RunDir::create(false).unwrap();
+        let run = RunDir::create().unwrap();
         let root = run.write_certificates("default", "chat").unwrap();
         for kind in [Kind::Prefill, Kind::Decode, Kind::Sidecar] {
             let files = TlsFiles::read(&certificate_folder(&root, kind)).unwrap();
@@ -80,5 +85,10 @@ mod tests {
         let path = run.path().to_owned();
         drop(run);
         assert!(!path.exists());
+        let mut kept = RunDir::create().unwrap();
+        kept.keep();
+        let path = kept.path().to_owned();
+        drop(kept);
+        std::fs::remove_dir_all(path).unwrap();
     }
 }

@@ -1,8 +1,6 @@
 //! What is shown while the service runs: a table that is redrawn in place on a terminal, lines on changes elsewhere.
 
-#![allow(clippy::print_stdout, reason = "this is the command's output")]
-
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{IsTerminal as _, Stdout, Write as _};
 
 use crossterm::cursor::MoveToPreviousLine;
 use crossterm::terminal::{Clear, ClearType};
@@ -15,6 +13,7 @@ const WIDTH: u16 = 80;
 /// The screen.
 #[derive(Debug)]
 pub(crate) struct Screen {
+    out: Stdout,
     is_terminal: bool,
     /// Lines of the table that stand at the end of the screen.
     drawn: u16,
@@ -25,13 +24,14 @@ pub(crate) struct Screen {
 impl Screen {
     /// Standard output.
     pub(crate) fn new() -> Self {
-        Self { is_terminal: std::io::stdout().is_terminal(), drawn: 0, told: Vec::new() }
+        let out = std::io::stdout();
+        Self { is_terminal: out.is_terminal(), out, drawn: 0, told: Vec::new() }
     }
 
     /// Prints text that stays, above the table.
     pub(crate) fn say(&mut self, text: &str) {
         self.clear();
-        println!("{text}");
+        self.line(text);
     }
 
     /// Shows the processes. Without a terminal only what changed is told.
@@ -43,30 +43,36 @@ impl Screen {
             lines.truncate(usize::from(height.saturating_sub(1)));
             self.clear();
             for line in &lines {
-                println!("{line}");
+                self.line(line);
             }
             self.drawn = lines.len() as u16;
             return;
         }
-        self.told.resize(rows.len(), String::new());
-        for (row, told) in rows.iter().zip(&mut self.told) {
+        let mut told = std::mem::take(&mut self.told);
+        // What has never been up need not be told to be down.
+        told.resize(rows.len(), table::DOWN.to_owned());
+        for (row, told) in rows.iter().zip(&mut told) {
             // Progress would be a line every moment.
             let state = table::state(row);
             let phase = state.trim_end_matches(|c: char| c.is_ascii_digit() || matches!(c, '%' | ' '));
             if phase != told.as_str() {
-                println!("{}: {state}", row.name);
+                self.line(&format!("{}: {state}", row.name));
                 phase.clone_into(told);
             }
         }
+        self.told = told;
+    }
+
+    fn line(&mut self, text: &str) {
+        // Whoever read this may be gone; the service goes on.
+        let _ = writeln!(self.out, "{text}");
     }
 
     /// Takes the table off the screen, to leave it as text above.
     pub(crate) fn clear(&mut self) {
         if self.drawn > 0 {
-            let mut out = std::io::stdout();
-            // A terminal that is gone shows nothing anyway.
-            let _ = crossterm::queue!(out, MoveToPreviousLine(self.drawn), Clear(ClearType::FromCursorDown));
-            let _ = out.flush();
+            let up = MoveToPreviousLine(self.drawn);
+            let _ = crossterm::execute!(self.out, up, Clear(ClearType::FromCursorDown));
             self.drawn = 0;
         }
     }

@@ -5,6 +5,10 @@ use super::members::Kind;
 use super::monitor::{Health, Report};
 use super::readings::{Reading, SidecarReading, WorkerReading};
 
+/// The state of a process that does not run.
+pub(crate) const DOWN: &str = "down";
+/// Longest state in the table, characters.
+const MAX_STATE: usize = 36;
 /// Reasons shown for one sidecar.
 const MAX_REASONS: usize = 3;
 
@@ -31,7 +35,7 @@ pub(crate) fn render(rows: &[Row], width: usize) -> Vec<String> {
             Some(Reading::Worker(reading)) => worker(&reading),
             _ => vec!["-".to_owned(); head.len() - 2],
         };
-        [row.name.clone(), state(row)].into_iter().chain(reading).collect()
+        [row.name.clone(), short_state(row)].into_iter().chain(reading).collect()
     }));
     let mut text = align(&lines);
     text.push(String::new());
@@ -42,7 +46,7 @@ pub(crate) fn render(rows: &[Row], width: usize) -> Vec<String> {
             Some(Reading::Sidecar(reading)) => sidecar(reading),
             _ => vec!["-".to_owned(); head.len() - 2],
         };
-        [row.name.clone(), state(row)].into_iter().chain(reading).collect()
+        [row.name.clone(), short_state(row)].into_iter().chain(reading).collect()
     }));
     text.extend(align(&lines));
     text.into_iter().map(|line| line.chars().take(width).collect()).collect()
@@ -51,7 +55,7 @@ pub(crate) fn render(rows: &[Row], width: usize) -> Vec<String> {
 /// A process's state in a word or two.
 pub(crate) fn state(row: &Row) -> String {
     let text = match (&row.report.health, row.child.pid) {
-        (_, None) | (Health::Down, _) => "down".to_owned(),
+        (_, None) | (Health::Down, _) => DOWN.to_owned(),
         (Health::Ready, _) => "ready".to_owned(),
         (Health::Silent, _) => "starting".to_owned(),
         (Health::NotReady { phase, progress: Some(part) }, _) => {
@@ -62,6 +66,15 @@ pub(crate) fn state(row: &Row) -> String {
     match row.child.restarts {
         0 => text,
         restarts => format!("{text} (restarts: {restarts})"),
+    }
+}
+
+/// The state, cut to what a column may take.
+fn short_state(row: &Row) -> String {
+    let text = state(row);
+    match text.char_indices().nth(MAX_STATE) {
+        Some((end, _)) => format!("{}...", text[..end].trim_end()),
+        None => text,
     }
 }
 

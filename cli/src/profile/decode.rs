@@ -8,7 +8,7 @@ use anyhow::bail;
 use super::bench::Bench;
 
 /// Steps measured at one size at most.
-pub(super) const MAX_STEPS: usize = 8;
+pub(super) const MAX_STEPS: usize = 6;
 
 /// Seconds of each of a few decode steps of `batch` rows with a context of about `context` tokens.
 pub(super) fn measure(bench: &mut Bench, batch: usize, context: usize) -> anyhow::Result<Vec<f64>> {

@@ -12,16 +12,28 @@ pub(super) fn prefills(full: bool, max_context: usize) -> Vec<(usize, usize)> {
 
 /// Rows and context of decode steps.
 pub(super) fn decodes(full: bool, max_context: usize, pool_tokens: usize) -> Vec<(usize, usize)> {
-    let (batches, contexts): (&[usize], &[usize]) = if full {
-        (&[1, 2, 4, 8, 16, 32], &[64, 256, 1024, 2048, 4096])
-    } else {
-        (&[1, 2, 4, 8], &[64, 512, 1536])
-    };
     let fits = |b: usize, c: usize| {
         let reserve = super::decode::MAX_STEPS + 1;
         c + reserve < max_context && b * (c + reserve).next_multiple_of(32) <= pool_tokens
     };
-    sorted(batches, contexts, |b, c| b * (512 + c), fits)
+    if full {
+        return sorted(&[1, 2, 4, 8, 16, 32], &[64, 256, 1024, 2048, 4096], |b, c| b * (512 + c), fits);
+    }
+    // Those first that tell the terms of the model apart.
+    let mut all = vec![
+        (1, 64),
+        (4, 64),
+        (1, 1536),
+        (8, 512),
+        (8, 64),
+        (2, 512),
+        (4, 1536),
+        (2, 64),
+        (1, 512),
+        (8, 1536),
+    ];
+    all.retain(|(b, c)| fits(*b, *c));
+    all
 }
 
 /// Tokens of transfers.

@@ -34,18 +34,22 @@ fn by_this_crate(object: &Value) -> BTreeSet<String> {
     }
 }
 
+/// Rules of a schema and of all below it.
+fn rules(schema: &Value) -> usize {
+    let here = schema["x-kubernetes-validations"].as_array().map_or(0, Vec::len);
+    let below = schema["properties"].as_object().into_iter().flat_map(Map::values).map(rules);
+    here + below.sum::<usize>()
+}
+
+/// The same of a compiled schema, all of whose rules compile.
+fn compiled(schema: &kube_cel::CompiledSchema) -> usize {
+    assert!(!schema.has_errors(), "{:?}", schema.compilation_errors());
+    schema.validations.len() + schema.properties.values().map(compiled).sum::<usize>()
+}
+
 #[test]
 fn every_rule_compiles() {
     let schema = root_schema();
-    fn rules(schema: &Value) -> usize {
-        let here = schema["x-kubernetes-validations"].as_array().map_or(0, Vec::len);
-        let below = schema["properties"].as_object().into_iter().flat_map(Map::values).map(rules);
-        here + below.sum::<usize>()
-    }
-    fn compiled(schema: &kube_cel::CompiledSchema) -> usize {
-        assert!(!schema.has_errors(), "{:?}", schema.compilation_errors());
-        schema.validations.len() + schema.properties.values().map(compiled).sum::<usize>()
-    }
     let count = rules(&schema);
     assert!(count >= 20, "only {count} rules");
     assert_eq!(compiled(&compile_schema(&schema)), count);

@@ -156,6 +156,21 @@ impl Worker {
         self.client.open_round(round).await.unwrap().round
     }
 
+    /// Opens a round as soon as the session is free: that a caller has gone away is noticed within moments.
+    pub async fn open_when_free(&self, round: &OpenRound) -> u64 {
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match self.client.open_round(round).await {
+                Ok(opened) => return opened.round,
+                Err(error) => {
+                    assert_eq!(error.detail().map(|detail| detail.code), Some(ErrorCode::SessionBusy));
+                    assert!(Instant::now() < deadline, "the session stays busy");
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+            }
+        }
+    }
+
     /// Opens and runs a round to its end.
     pub async fn round(&self, round: &OpenRound, prefill: PrefillTarget) -> Outcome {
         let opened = self.client.open_round(round).await.unwrap();

@@ -1,7 +1,8 @@
 //! The CPU backend against candle's own quantised decoder: one file, one run, as many threads, turn by turn.
 //!
-//! `AMPD_MODEL=model.gguf cargo bench -p ampd-engine --bench stock_candle`. Options by environment: `AMPD_THREADS`
-//! (2; candle takes `RAYON_NUM_THREADS`, all cores by default) and `AMPD_REPEATS` (7).
+//! `AMPD_MODEL=model.gguf cargo bench -p ampd-engine --bench stock_candle [-- PART...]`, the parts being `prefill`,
+//! `decode`, `moving` and `sharing`, all by default. Options by environment: `AMPD_THREADS` (2; candle takes
+//! `RAYON_NUM_THREADS`, all cores by default) and `AMPD_REPEATS` (7).
 
 #![allow(clippy::print_stdout, reason = "a bench prints its table")]
 
@@ -41,15 +42,24 @@ fn main() -> anyhow::Result<()> {
         candle_core::utils::get_num_threads(),
         ampd_engine::cpu::Isa::best()
     );
+    let parts: Vec<String> = std::env::args().skip(1).filter(|part| !part.starts_with('-')).collect();
+    let wanted = |part: &str| parts.is_empty() || parts.iter().any(|wanted| wanted == part);
     println!("{:<34}{:>12}{:>12}{:>9}{:>14}", "", "engine", "candle", "ratio", "best to best");
-    prefills(&path, threads, repeats)?;
-    for batch in [1, 4, 8] {
-        decodes(&path, threads, repeats, batch)?;
+    if wanted("prefill") {
+        prefills(&path, threads, repeats)?;
     }
-    println!();
-    moving::rows(&path, threads, repeats)?;
-    println!();
-    sharing::rows(&path)
+    if wanted("decode") {
+        for batch in [1, 4, 8] {
+            decodes(&path, threads, repeats, batch)?;
+        }
+    }
+    if wanted("moving") {
+        moving::rows(&path, threads, repeats)?;
+    }
+    if wanted("sharing") {
+        sharing::rows(&path)?;
+    }
+    Ok(())
 }
 
 fn row(name: &str, ours: &Samples, stock: &Samples) {

@@ -81,7 +81,7 @@ fn work(
         if !wait.is_zero() {
             match runtime.block_on(next(inbox, wait)) {
                 Some(Wake::Cancel(round)) => core.cancel(round),
-                Some(Wake::Job(job)) => job(core),
+                Some(Wake::Job(job)) => run_job(core, inbox, job),
                 Some(Wake::Stop) => return EngineEnd::Stopped,
                 None => {}
             }
@@ -102,17 +102,28 @@ fn work(
 
 /// Does what waits, without waiting for more.
 fn take_waiting(core: &mut Core, inbox: &mut Inbox) {
-    while let Ok(round) = inbox.cancels.try_recv() {
-        core.cancel(round);
-    }
+    cancel_waiting(core, inbox);
     for _ in 0..JOBS_PER_STEP {
         let Ok(job) = inbox.control.try_recv() else { break };
-        job(core);
+        run_job(core, inbox, job);
     }
     for _ in 0..JOBS_PER_STEP {
         let Ok(job) = inbox.transfer.try_recv() else { break };
-        job(core);
+        run_job(core, inbox, job);
     }
+}
+
+fn cancel_waiting(core: &mut Core, inbox: &mut Inbox) {
+    while let Ok(round) = inbox.cancels.try_recv() {
+        core.cancel(round);
+    }
+}
+
+/// Runs a job after what was cancelled before it was sent: whoever cancels a round and opens the session's next one finds
+/// the session free.
+fn run_job(core: &mut Core, inbox: &mut Inbox, job: Job) {
+    cancel_waiting(core, inbox);
+    job(core);
 }
 
 /// The next thing to do, within `wait`.

@@ -22,8 +22,8 @@ use crate::server::front::Worker;
 const SILENCE: Duration = Duration::from_secs(2);
 /// The whole prefill may take this many times its prediction.
 const GENEROSITY: f64 = 8.0;
-/// Bounds of the deadline.
-const DEADLINE: (Duration, Duration) = (Duration::from_secs(2), Duration::from_secs(30));
+/// Bounds of the deadline. The lower one lies above the limit of silence, so that a frozen worker is called frozen.
+const DEADLINE: (Duration, Duration) = (Duration::from_millis(2500), Duration::from_secs(30));
 /// When the transfer has ended, its prefill worker says so at once, or it will not.
 const LAST_WORD: Duration = Duration::from_millis(250);
 

@@ -10,6 +10,11 @@ use serde::de::DeserializeOwned;
 
 use super::HttpError;
 
+/// Bytes of a body that is too large that are read and thrown away.
+const DISCARDED: usize = 256 << 20;
+/// How long that may take.
+const DISCARDING: Duration = Duration::from_secs(5);
+
 /// Bounds of a request's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct BodyLimits {
@@ -30,6 +35,7 @@ impl Default for BodyLimits {
 /// # Errors
 /// 413 when it is (or says that it will be) too large, 408 when it takes too long, 400 when it breaks off.
 pub async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, HttpError> {
+    let mut body = body;
     let too_large = || {
         let message = format!("the body exceeds {} bytes", limits.bytes);
         HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message).closing()
@@ -37,10 +43,13 @@ pub async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimits) -> R
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|bytes| bytes > limits.bytes as u64) {
+        // Who asks before sending is answered before sending.
+        if !headers.contains_key(header::EXPECT) {
+            discard(&mut body).await;
+        }
         return Err(too_large());
     }
     let whole = async {
-        let mut body = body;
         let mut read = BytesMut::new();
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
@@ -49,6 +58,7 @@ pub async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimits) -> R
             })?;
             if let Ok(data) = frame.into_data() {
                 if read.len() + data.len() > limits.bytes {
+                    discard(&mut body).await;
                     return Err(too_large());
                 }
                 read.extend_from_slice(&data);
@@ -60,6 +70,20 @@ pub async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimits) -> R
         let message = format!("the body was not there within {:?}", limits.timeout);
         Err(HttpError::new(StatusCode::REQUEST_TIMEOUT, "body_timeout", message).closing())
     })
+}
+
+/// Reads on for a while and keeps nothing: most clients look for an answer only when their body is sent, and a connection
+/// closed before that would lose it.
+async fn discard(body: &mut Body) {
+    let rest = async {
+        let mut left = DISCARDED;
+        while let Some(Ok(frame)) = body.frame().await {
+            let Ok(data) = frame.into_data() else { return };
+            let Some(less) = left.checked_sub(data.len()) else { return };
+            left = less;
+        }
+    };
+    let _ = tokio::time::timeout(DISCARDING, rest).await;
 }
 
 /// Reads a body as JSON.

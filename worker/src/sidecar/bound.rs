@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ampd_telemetry::TraceContext;
 use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
-use tracing::Instrument;
+use tracing::{Instrument, Span};
 
 use super::peer::failure;
 use super::route::Routed;
@@ -46,7 +46,9 @@ impl Shared {
                 let _ = out.send(ServeEvent::Refused(refusal)).await;
             }
         };
-        self.tasks.spawn(serving.instrument(trace.span()));
+        // A round of an own client has its span already.
+        let span = Some(Span::current()).filter(|span| !span.is_none()).unwrap_or_else(|| trace.span());
+        self.tasks.spawn(serving.instrument(span));
         events
     }
 

@@ -77,8 +77,10 @@ impl RoundContext {
         let mut record = Record::new(self.clone());
         let stop = choice.stop.clone();
         let ended = tokio::select! {
-            () = events.closed() => return,
+            biased;
+            // The client may be gone right after what it wanted was complete.
             () = stop.cancelled() => Ok(()),
+            () = events.closed() => return,
             ended = self.attempts(&mut choice, &mut record, &events) => ended,
         };
         match ended {

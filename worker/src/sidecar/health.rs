@@ -12,6 +12,8 @@ pub(super) struct Health {
     answered_s: f64,
     answers: u32,
     failures: u32,
+    /// It has answered before: only then its return needs more than one answer.
+    known: bool,
 }
 
 /// How a call to a peer failed.
@@ -26,7 +28,7 @@ pub(super) enum Failure {
 impl Health {
     /// A peer of which nothing is known yet counts as alive or not, as `alive` says.
     pub(super) fn new(alive: bool, now_s: f64) -> Self {
-        Self { alive, answered_s: now_s, answers: 0, failures: 0 }
+        Self { alive, answered_s: now_s, answers: 0, failures: 0, known: false }
     }
 
     /// Takes in an answer; true when it brings the peer back, or when the peer was silent for so long that it should have
@@ -36,7 +38,8 @@ impl Health {
         self.answers = if gap { 1 } else { self.answers + 1 };
         self.failures = 0;
         self.answered_s = now_s;
-        let back = !self.alive && self.answers >= RETURN;
+        let back = !self.alive && (self.answers >= RETURN || !self.known);
+        self.known = true;
         let slept = self.alive && gap;
         self.alive |= back;
         back || slept
@@ -77,6 +80,13 @@ mod tests {
         assert!(!health.alive() && !health.failed(Failure::Refused, 0.5));
         assert!(!health.answered(0.6) && !health.alive());
         assert!(health.answered(0.8) && health.alive());
+    }
+
+    #[test]
+    fn one_that_was_only_slow_to_start_is_there_at_its_first_answer() {
+        let mut health = Health::new(true, 0.0);
+        assert!(health.failed(Failure::Refused, 0.1) && !health.alive());
+        assert!(health.answered(0.2) && health.alive());
     }
 
     #[test]

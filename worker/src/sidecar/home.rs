@@ -95,11 +95,17 @@ impl Shared {
     async fn bind_session(&self, ask: &Resolve, floor: u64, wish: Option<&str>) -> Result<Binding, Refusal> {
         let topology = self.topology();
         let members = &topology.decode;
-        let mut candidates: Vec<BindCandidate> =
-            members.iter().map(|member| self.members.candidate(&member.name)).collect();
+        let avoid = ask.avoid.as_deref();
+        let mut candidates = self.candidates(members);
+        if choose(members, &candidates, wish, avoid).is_none_or(|index| avoid == Some(&*members[index].name))
+        {
+            // What is known may be a moment old, and a moment decides between another worker and none.
+            self.ask_members().await;
+            candidates = self.candidates(members);
+        }
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let Some(index) = choose(members, &candidates, wish, ask.avoid.as_deref()) else { break };
+            let Some(index) = choose(members, &candidates, wish, avoid) else { break };
             let member = &members[index];
             let acknowledged = self.acknowledged(member, &ask.session, floor);
             let acknowledged = tokio::time::timeout(BIND_DEADLINE, acknowledged)
@@ -126,6 +132,10 @@ impl Shared {
         }
         Err(last
             .map_or_else(|| Refusal::none_ready("no decode worker is ready"), |e| Refusal::from_client(&e)))
+    }
+
+    fn candidates(&self, members: &[DecodeMember]) -> Vec<BindCandidate> {
+        members.iter().map(|member| self.members.candidate(&member.name)).collect()
     }
 
     /// Binds the session to one worker, with an epoch above `floor` and above the one that the worker knows; ends only

@@ -55,7 +55,14 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
         None
     };
     let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(json!({"ready": reason.is_none(), "reason": reason}))).into_response()
+    let topology = shared.topology();
+    let ready = topology.decode.iter().filter(|member| shared.members.candidate(&member.name).ready).count();
+    let decode = json!({"ready": ready, "total": topology.decode.len()});
+    let followed = shared.followed();
+    let ready = followed.iter().filter(|worker| shared.signals.load(&worker.name).ready).count();
+    let prefill = json!({"ready": ready, "total": followed.len()});
+    let body = json!({"ready": reason.is_none(), "reason": reason, "decode": decode, "prefill": prefill});
+    (status, Json(body)).into_response()
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {

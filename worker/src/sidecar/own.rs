@@ -91,7 +91,6 @@ mod tests {
         let ready = WorkerLoad { ready: true, ..WorkerLoad::default() };
         assert!(!own.ready());
         own.answered(ready, &epochs);
-        own.answered(ready, &epochs);
         assert!(own.ready() && own.status().ready);
         let first = own.fence();
         let binding = epochs.next(0);

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::StreamExt;
+
 use super::config::Signals;
 use super::load::WorkerLoad;
 use super::peer::failure;
@@ -10,6 +12,7 @@ use super::poll::{Pace, paced, poll};
 use super::state::Shared;
 use super::{health::Failure, signals_prometheus};
 use crate::protocol::{ClientError, ControlClient};
+use crate::topology::DecodeMember;
 
 /// How often the own worker is asked.
 const OWN: Duration = Duration::from_millis(200);
@@ -17,6 +20,8 @@ const OWN: Duration = Duration::from_millis(200);
 const MEMBERS: Duration = Duration::from_millis(250);
 /// Calls to other members a second: in a large cluster each is asked less often.
 const MEMBERS_RATE: f64 = 64.0;
+/// Members asked at once when an answer is wanted now.
+const MEMBERS_AT_ONCE: usize = 64;
 /// How often the load of each followed prefill worker is read.
 const SIGNALS: Duration = Duration::from_millis(100);
 /// How long a reading may take.
@@ -94,24 +99,37 @@ async fn watch_members(shared: Arc<Shared>) {
     };
     poll(MEMBERS, stop, others, |member| {
         let shared = shared.clone();
-        async move {
-            match shared.peer(&member).status().await {
-                // A name of its own choice would spoil what is known of another.
-                Ok(status) if status.name == member.name => shared.members.answered(status),
-                Ok(status) => tracing::warn!(
-                    member = member.name,
-                    answered = status.name,
-                    "the topology's address of a member is another one's"
-                ),
-                Err(error) => {
-                    if let Some(failure) = failure(&error) {
-                        shared.members.failed(&member.name, failure);
-                    }
+        async move { shared.ask_member(&member).await }
+    })
+    .await;
+}
+
+impl Shared {
+    /// Asks all other members for their status now.
+    pub(super) async fn ask_members(&self) {
+        let topology = self.topology();
+        let others = topology.decode.iter().filter(|member| member.name != self.own.name());
+        futures::stream::iter(others)
+            .for_each_concurrent(MEMBERS_AT_ONCE, |member| self.ask_member(member))
+            .await;
+    }
+
+    async fn ask_member(&self, member: &DecodeMember) {
+        match self.peer(member).status().await {
+            // A name of its own choice would spoil what is known of another.
+            Ok(status) if status.name == member.name => self.members.answered(status),
+            Ok(status) => tracing::warn!(
+                member = member.name,
+                answered = status.name,
+                "the topology's address of a member is another one's"
+            ),
+            Err(error) => {
+                if let Some(failure) = failure(&error) {
+                    self.members.failed(&member.name, failure);
                 }
             }
         }
-    })
-    .await;
+    }
 }
 
 async fn read_signals(shared: Arc<Shared>) {

@@ -77,14 +77,30 @@ impl Worker {
     }
 }
 
+/// One sidecar; it stops when told.
+pub struct Sidecar {
+    pub public: SocketAddr,
+    pub internal: SocketAddr,
+    shutdown: CancellationToken,
+    running: Option<sidecar::Running>,
+}
+
+impl Sidecar {
+    pub async fn stop(&mut self) {
+        self.shutdown.cancel();
+        if let Some(running) = self.running.take() {
+            tokio::time::timeout(PATIENCE, running.wait()).await.expect("the sidecar ends");
+        }
+    }
+}
+
 pub struct Cluster {
     pub dir: tempfile::TempDir,
     pub decode: Vec<Worker>,
     pub prefill: Vec<Worker>,
-    pub sidecars: Vec<sidecar::Running>,
+    pub sidecars: Vec<Sidecar>,
     pub topology: Topology,
     pub plan: Plan,
-    shutdown: CancellationToken,
 }
 
 fn text(path: &std::path::Path) -> String {
@@ -102,6 +118,10 @@ pub fn sidecar_args(flags: &[String]) -> sidecar::Args {
 
 impl Cluster {
     pub async fn start(plan: Plan) -> Self {
+        if let Ok(filter) = std::env::var("AMPD_TEST_LOG") {
+            // The first test of a program sets it up for all.
+            let _ = ampd_telemetry::logging::init(ampd_telemetry::logging::Format::Human, &filter);
+        }
         let dir = tempfile::tempdir().unwrap();
         let model = dir.path().join("model");
         std::fs::create_dir(&model).unwrap();
@@ -136,8 +156,7 @@ impl Cluster {
                 .map(|worker| PrefillMember { name: worker.name.clone(), worker_url: worker.gate.url() })
                 .collect(),
         };
-        let shutdown = CancellationToken::new();
-        let mut cluster = Self { dir, decode, prefill, sidecars: Vec::new(), topology, plan, shutdown };
+        let mut cluster = Self { dir, decode, prefill, sidecars: Vec::new(), topology, plan };
         cluster.write_topology();
         for index in 0..cluster.decode.len() {
             let sidecar = cluster.start_sidecar(index).await.unwrap();
@@ -157,7 +176,7 @@ impl Cluster {
         std::fs::rename(next, self.topology_path()).unwrap();
     }
 
-    async fn start_sidecar(&self, index: usize) -> Result<sidecar::Running, StartError> {
+    async fn start_sidecar(&self, index: usize) -> Result<Sidecar, StartError> {
         let member = &self.topology.decode[index];
         let mut flags = vec![
             format!("--name={}", member.name),
@@ -173,36 +192,26 @@ impl Cluster {
             "--grace=5s".into(),
         ];
         flags.extend(self.plan.sidecar_flags.iter().cloned());
-        sidecar::start(sidecar_args(&flags), self.shutdown.clone()).await
+        let shutdown = CancellationToken::new();
+        let running = sidecar::start(sidecar_args(&flags), shutdown.clone()).await?;
+        Ok(Sidecar { public: running.public, internal: running.internal, shutdown, running: Some(running) })
     }
 
     /// Waits until every sidecar sees every living worker.
     async fn ready(&self) {
-        for index in 0..self.sidecars.len() {
-            let client = self.client(index);
-            eventually("a sidecar is ready", || async { client.get("/readyz").await.status == 200 }).await;
-        }
         for worker in self.decode.iter().chain(&self.prefill) {
             let client = Client::new(worker.address);
             eventually("a worker is ready", || async { client.get("/readyz").await.status == 200 }).await;
         }
-        let followed = self.prefill.len();
-        eventually("signals are read", || async {
-            self.fresh_signals().await == followed * self.sidecars.len()
-        })
-        .await;
-    }
-
-    async fn fresh_signals(&self) -> usize {
-        let mut fresh = 0;
         for index in 0..self.sidecars.len() {
-            let samples = self.metrics(index).await;
-            fresh += samples
-                .iter()
-                .filter(|sample| sample.name == "ampd_signal_age_seconds" && sample.value < 1.0)
-                .count();
+            let client = self.client(index);
+            eventually("a sidecar sees all", || async {
+                let answer = client.get("/readyz").await;
+                let all = |role: &str, count: usize| answer.json()[role]["ready"] == count;
+                answer.status == 200 && all("decode", self.decode.len()) && all("prefill", self.prefill.len())
+            })
+            .await;
         }
-        fresh
     }
 
     pub fn client(&self, sidecar: usize) -> Client {
@@ -217,13 +226,28 @@ impl Cluster {
     /// The sum over all sidecars of the series with this name and these labels.
     pub async fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
         let mut sum = 0.0;
-        for index in 0..self.sidecars.len() {
+        for index in (0..self.sidecars.len()).filter(|index| self.sidecars[*index].running.is_some()) {
             let matching = |sample: &&ampd_telemetry::exposition::Sample| {
                 sample.name == name && labels.iter().all(|(label, value)| sample.label(label) == Some(*value))
             };
             sum += self.metrics(index).await.iter().filter(matching).map(|sample| sample.value).sum::<f64>();
         }
         sum
+    }
+
+    /// The decode worker that holds sessions, when exactly one does.
+    pub async fn holder(&self) -> usize {
+        let mut holders = Vec::new();
+        for (index, worker) in self.decode.iter().enumerate() {
+            let text = Client::new(worker.address).get("/metrics/load").await.text;
+            let samples = ampd_telemetry::exposition::parse(text.as_bytes()).unwrap();
+            let sessions = samples.iter().find(|sample| sample.name == "ampd_worker_sessions").unwrap();
+            if sessions.value > 0.0 {
+                holders.push(index);
+            }
+        }
+        assert_eq!(holders.len(), 1, "{holders:?}");
+        holders[0]
     }
 
     /// Waits until no worker has a round or a lease, and all blocks are accounted for.
@@ -247,9 +271,8 @@ impl Cluster {
 
     /// Stops everything and waits for it.
     pub async fn stop(mut self) {
-        self.shutdown.cancel();
-        for sidecar in self.sidecars.drain(..) {
-            tokio::time::timeout(PATIENCE, sidecar.wait()).await.expect("a sidecar ends");
+        for sidecar in &mut self.sidecars {
+            sidecar.stop().await;
         }
         for worker in self.decode.iter_mut().chain(&mut self.prefill) {
             worker.stop().await;

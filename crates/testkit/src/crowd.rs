@@ -66,8 +66,7 @@ impl Crowd {
     /// Begins all sessions, spread over the clients in turn.
     #[must_use]
     pub fn start(self, clients: &[ChatClient]) -> Talking {
-        let mut talking =
-            Talking { tasks: JoinSet::new(), running: Arc::default(), finished: Arc::default() };
+        let mut talking = Talking { tasks: JoinSet::new(), progress: Arc::default() };
         for (session, client) in (0..self.sessions).zip(clients.iter().cycle()) {
             let conversation = Conversation::new(client, format!("{}-{session}", self.name));
             talking.tasks.spawn(self.clone().talk(session, conversation, talking.progress.clone()));

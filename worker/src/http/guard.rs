@@ -10,7 +10,7 @@ use super::{HttpError, HttpLimits};
 
 /// Puts the checks before all routes of `app`.
 pub fn guarded(app: Router, limits: HttpLimits) -> Router {
-    // The layer wraps what is there when it is added: the answers to unknown paths and methods too.
+    // The fallbacks come first, so that the checks stand before them too.
     app.fallback(not_found).method_not_allowed_fallback(method_not_allowed).layer(from_fn(
         move |request: Request, next: Next| async move {
             match check(&request, &limits) {

@@ -102,8 +102,10 @@ async fn damaged_models_are_refused_with_their_file_named() {
     let index = place.folder("index");
     std::fs::remove_file(index.join("model-00002-of-00002.safetensors")).unwrap();
     let config = place.folder("config");
-    std::fs::write(config.join("config.json"), r#"{"architectures":["Qwen3ForCausalLM"],"hidden_size":-1}"#)
-        .unwrap();
+    let text = std::fs::read_to_string(config.join("config.json")).unwrap();
+    let mut fields: serde_json::Value = serde_json::from_str(&text).unwrap();
+    fields["hidden_size"] = (-1).into();
+    std::fs::write(config.join("config.json"), fields.to_string()).unwrap();
     let models = [
         (place.gguf("truncated.gguf", |bytes| bytes.truncate(bytes.len() / 2)), "truncated.gguf"),
         (place.gguf("magic.gguf", |bytes| bytes[0] = b'X'), "magic.gguf"),

@@ -158,3 +158,19 @@ async fn shutdown_lets_requests_end_and_cuts_the_rest() {
     assert_eq!(request.await.unwrap(), "");
     timeout(Duration::from_secs(10), server.task).await.expect("the server ends").unwrap();
 }
+
+#[tokio::test]
+async fn an_answer_arrives_while_the_client_still_sends() {
+    let server = start(hello(), quick(), Duration::from_secs(5));
+    let mut request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n".to_vec();
+    request.resize(50_000_000, b'x');
+    let mut stream = TcpStream::connect(server.address).await.unwrap();
+    // The whole body, as clients send it that look for an answer only then.
+    timeout(Duration::from_secs(10), stream.write_all(&request)).await.unwrap().unwrap();
+    let mut answer = [0; 12];
+    stream.read_exact(&mut answer).await.unwrap();
+    assert_eq!(&answer, b"HTTP/1.1 405");
+    drop(stream);
+    server.shutdown.cancel();
+    timeout(Duration::from_secs(10), server.task).await.expect("the server ends").unwrap();
+}

@@ -51,7 +51,7 @@ fn compiled(schema: &kube_cel::CompiledSchema) -> usize {
 fn every_rule_compiles() {
     let schema = root_schema();
     let count = rules(&schema);
-    assert!(count >= 20, "only {count} rules");
+    assert!(count >= 15, "only {count} rules");
     assert_eq!(compiled(&compile_schema(&schema)), count);
 }
 

@@ -1,7 +1,7 @@
 //! Many sessions at once, each of a few rounds, while something else happens.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -50,20 +50,26 @@ impl Outcome {
 #[derive(Debug)]
 pub struct Talking {
     tasks: JoinSet<Vec<Outcome>>,
-    running: Arc<AtomicUsize>,
-    finished: Arc<AtomicUsize>,
+    progress: Arc<Mutex<Progress>>,
+}
+
+/// What a crowd does at a moment.
+#[derive(Debug, Default)]
+struct Progress {
+    /// Rounds that have ended, all tries of one as one.
+    ended: usize,
+    /// The rounds on their way, by session: the number, and when it was sent.
+    running: BTreeMap<usize, (usize, Instant)>,
 }
 
 impl Crowd {
     /// Begins all sessions, spread over the clients in turn.
     #[must_use]
     pub fn start(self, clients: &[ChatClient]) -> Talking {
-        let mut talking =
-            Talking { tasks: JoinSet::new(), running: Arc::default(), finished: Arc::default() };
+        let mut talking = Talking { tasks: JoinSet::new(), progress: Arc::default() };
         for (session, client) in (0..self.sessions).zip(clients.iter().cycle()) {
             let conversation = Conversation::new(client, format!("{}-{session}", self.name));
-            let (running, finished) = (talking.running.clone(), talking.finished.clone());
-            talking.tasks.spawn(self.clone().talk(session, conversation, running, finished));
+            talking.tasks.spawn(self.clone().talk(session, conversation, talking.progress.clone()));
         }
         talking
     }
@@ -72,17 +78,16 @@ impl Crowd {
         self,
         session: usize,
         mut conversation: Conversation,
-        running: Arc<AtomicUsize>,
-        finished: Arc<AtomicUsize>,
+        progress: Arc<Mutex<Progress>>,
     ) -> Vec<Outcome> {
         let mut outcomes = Vec::new();
         for number in 1..=self.rounds {
             let text = words(session, number);
             for again in [false, true] {
                 let sent = Instant::now();
-                running.fetch_add(1, Ordering::Relaxed);
+                locked(&progress).running.insert(session, (number, sent));
                 let answer = conversation.say(&text, self.max_tokens).await;
-                running.fetch_sub(1, Ordering::Relaxed);
+                locked(&progress).running.remove(&session);
                 let answer = answer.map_err(|error| format!("{error:#}"));
                 let outcome = Outcome { session, number, again, sent, answer };
                 let enough = outcome.complete() || !self.again;
@@ -91,7 +96,7 @@ impl Crowd {
                     break;
                 }
             }
-            finished.fetch_add(1, Ordering::Relaxed);
+            locked(&progress).ended += 1;
         }
         outcomes
     }
@@ -104,7 +109,8 @@ impl Talking {
     /// When that does not come about.
     pub async fn reach(&self, rounds: usize, running: usize, limit: Duration) -> anyhow::Result<()> {
         crate::wait::until("the crowd", limit, async || {
-            let now = (self.finished.load(Ordering::Relaxed), self.running.load(Ordering::Relaxed));
+            let progress = locked(&self.progress);
+            let now = (progress.ended, progress.running.len());
             anyhow::ensure!(now.0 >= rounds && now.1 >= running, "{now:?} ended and running");
             Ok::<_, anyhow::Error>(())
         })
@@ -114,7 +120,7 @@ impl Talking {
     /// All rounds, when all have ended.
     ///
     /// # Errors
-    /// When they have not within `limit`.
+    /// When they have not within `limit`; the error names the rounds that are still on their way.
     pub async fn finish(mut self, limit: Duration) -> anyhow::Result<Vec<Outcome>> {
         let all = async {
             let mut outcomes = Vec::new();
@@ -123,8 +129,16 @@ impl Talking {
             }
             anyhow::Ok(outcomes)
         };
-        tokio::time::timeout(limit, all).await?
+        match tokio::time::timeout(limit, all).await {
+            Ok(outcomes) => outcomes,
+            Err(_) => anyhow::bail!("not all rounds have ended: {:#?}", locked(&self.progress)),
+        }
     }
+}
+
+/// A panic of one session is told when its task is joined.
+fn locked(progress: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {
+    progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Some 60 tokens, different for each round, so that no prefix cache has them.

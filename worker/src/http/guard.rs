@@ -10,14 +10,15 @@ use super::{HttpError, HttpLimits};
 
 /// Puts the checks before all routes of `app`.
 pub fn guarded(app: Router, limits: HttpLimits) -> Router {
-    app.layer(from_fn(move |request: Request, next: Next| async move {
-        match check(&request, &limits) {
-            Ok(()) => next.run(request).await,
-            Err(error) => error.into_response(),
-        }
-    }))
-    .fallback(not_found)
-    .method_not_allowed_fallback(method_not_allowed)
+    // The fallbacks come first, so that the checks stand before them too.
+    app.fallback(not_found).method_not_allowed_fallback(method_not_allowed).layer(from_fn(
+        move |request: Request, next: Next| async move {
+            match check(&request, &limits) {
+                Ok(()) => next.run(request).await,
+                Err(error) => error.into_response(),
+            }
+        },
+    ))
 }
 
 async fn not_found() -> Response {

@@ -1,4 +1,4 @@
-//! A connection that gives up on peers that neither begin nor take anything.
+//! A connection that gives up on peers that neither begin nor take anything, and ends so that its last answer arrives.
 
 use std::io;
 use std::pin::Pin;
@@ -12,6 +12,10 @@ use tokio::time::{Instant, Sleep, sleep, sleep_until};
 /// knows whether the first bytes are these.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
+/// How long a connection is read on after its end. Closing one with unread bytes resets it, and a reset can overtake the
+/// answer: a client that still sends a body that was refused would never learn why.
+const LINGER: Duration = Duration::from_secs(2);
+
 /// Fails reads when the first bytes do not tell the protocol within a time, and writes when the peer takes nothing for a
 /// time.
 pub(super) struct Timed<S> {
@@ -23,12 +27,14 @@ pub(super) struct Timed<S> {
     write_timeout: Duration,
     /// Runs while a write waits.
     writing: Option<Pin<Box<Sleep>>>,
+    /// Runs from the end of writing.
+    lingering: Option<Pin<Box<Sleep>>>,
 }
 
 impl<S> Timed<S> {
     pub(super) fn new(stream: S, opening: Duration, write_timeout: Duration) -> Self {
         let opening = Some(Box::pin(sleep_until(Instant::now() + opening)));
-        Self { stream, opening, matched: 0, write_timeout, writing: None }
+        Self { stream, opening, matched: 0, write_timeout, writing: None, lingering: None }
     }
 
     fn note_read(&mut self, read: &[u8]) {
@@ -81,7 +87,25 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
     }
 }
 
-impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
+impl<S: AsyncRead + Unpin> Timed<S> {
+    /// Throws away what the peer still sends, until it has ended too or the time is over.
+    fn linger(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let timer = self.lingering.get_or_insert_with(|| Box::pin(sleep(LINGER)));
+        let mut bytes = [0; 4096];
+        loop {
+            if timer.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            let mut buffer = ReadBuf::new(&mut bytes);
+            let read = ready!(Pin::new(&mut self.stream).poll_read(context, &mut buffer));
+            if read.is_err() || buffer.filled().is_empty() {
+                return Poll::Ready(());
+            }
+        }
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
@@ -97,8 +121,11 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Timed<S> {
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let result = Pin::new(&mut self.stream).poll_shutdown(context);
-        self.written(context, result)
+        if self.lingering.is_none() {
+            let result = Pin::new(&mut self.stream).poll_shutdown(context);
+            ready!(self.written(context, result))?;
+        }
+        self.linger(context).map(Ok)
     }
 
     fn poll_write_vectored(

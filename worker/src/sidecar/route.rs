@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ampd_scheduler::{Costs, Decision, DecodeLoad, PolicyKind, PrefillLoad, RouteInput, Slo, Target};
 
+use super::config::Signals;
 use super::load::WorkerLoad;
 use super::signals::Dispatch;
 use super::state::Shared;
@@ -59,8 +60,10 @@ impl Shared {
         self.followed.load().as_ref().clone()
     }
 
+    /// Probes are direct reads, which a cluster whose signals come through Prometheus forbids.
     fn worth_probing(&self, opened: &RoundOpened) -> bool {
-        self.config.policy.policy != PolicyKind::AlwaysLocal
+        matches!(self.config.signals, Signals::Direct)
+            && self.config.policy.policy != PolicyKind::AlwaysLocal
             && opened.increment > 1
             && opened.increment >= self.config.policy.min_remote_tokens as usize
     }

@@ -30,8 +30,12 @@ pub(in crate::server) async fn bind(
     let worker = front.serving()?;
     worker.decode()?;
     let Bind { session, epoch } = read_json(&headers, body, BodyLimits::default()).await?;
-    worker.engine.call(move |core| core.engine().bind(&session, epoch, Instant::now())).await??;
-    let load = worker.engine.load();
+    // The published load is that of the last step, from before the binding.
+    let bound = worker.engine.call(move |core| {
+        core.engine().bind(&session, epoch, Instant::now())?;
+        Ok::<_, ampd_engine::core::EngineError>(core.engine().load())
+    });
+    let load = bound.await??;
     Ok(Json(BindAck {
         kv_free_tokens: (load.ledger.available() * BLOCK_TOKENS) as u64,
         kv_total_tokens: (load.ledger.total * BLOCK_TOKENS) as u64,

@@ -59,13 +59,9 @@ async fn requests_with_two_meanings_are_refused() {
     assert!(good.starts_with("HTTP/1.1 200") && good.ends_with("hello"), "{good}");
     let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(100_000));
     let long = format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(9_000));
-    let cases: [(&[u8], &str); 8] = [
+    let cases: [(&[u8], &str); 7] = [
         (b"GET / HTTP/1.1\r\n\r\n", "400"),
         (b"GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
-        (
-            b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
-            "400",
-        ),
         (b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\nabc", "400"),
         (b"GET http://b/ HTTP/1.1\r\nHost: a\r\n\r\n", "400"),
         (b"\x00\x01\x02 / HTTP/1.1\r\n\r\n", "400"),
@@ -77,6 +73,12 @@ async fn requests_with_two_meanings_are_refused() {
         let shown = String::from_utf8_lossy(&request[..request.len().min(60)]).into_owned();
         assert!(answer.starts_with(&format!("HTTP/1.1 {status}")), "{shown}: {answer}");
     }
+    // With both lengths hyper goes by the encoding, as RFC 9112 section 6.3 has it, and what follows is never a request.
+    let both =
+        "GET / HTTP/1.1\r\nHost: a\r\nContent-Length: 44\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n";
+    let smuggled = format!("{both}GET /no HTTP/1.1\r\nHost: a\r\n\r\n");
+    let answer = exchange(server.address, smuggled.as_bytes()).await;
+    assert_eq!(answer.matches("HTTP/1.1").count(), 1, "{answer}");
     let answer = exchange(server.address, b"GET /no HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     assert!(answer.contains("404") && answer.contains(r#""code":"not_found""#), "{answer}");
     server.shutdown.cancel();

@@ -45,9 +45,6 @@ fn check<B>(request: &http::Request<B>, limits: &HttpLimits) -> Result<(), HttpE
         let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
         return Err(HttpError::new(status, "headers_too_large", message).closing());
     }
-    if headers.contains_key(header::TRANSFER_ENCODING) && headers.contains_key(header::CONTENT_LENGTH) {
-        return Err(bad("both Content-Length and Transfer-Encoding"));
-    }
     if request.method() == http::Method::CONNECT {
         return Err(bad("this is no proxy"));
     }
@@ -100,8 +97,6 @@ mod tests {
         assert_eq!(refused(request().header("host", "b")), Some(StatusCode::BAD_REQUEST));
         assert_eq!(refused(http::Request::get("/x").header("host", "a b")), Some(StatusCode::BAD_REQUEST));
         assert_eq!(refused(request().uri("http://b/x")), Some(StatusCode::BAD_REQUEST));
-        let both = request().header("content-length", "1").header("transfer-encoding", "chunked");
-        assert_eq!(refused(both), Some(StatusCode::BAD_REQUEST));
         assert_eq!(refused(request().uri(format!("/{}", "x".repeat(9000)))), Some(StatusCode::URI_TOO_LONG));
         let many = (0..70).fold(request(), |request, n| request.header(format!("x-{n}"), "1"));
         assert_eq!(refused(many), Some(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE));

@@ -141,10 +141,10 @@ fn locked(progress: &Mutex<Progress>) -> std::sync::MutexGuard<'_, Progress> {
     progress.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Some 60 tokens, different for each round, so that no prefix cache has them.
+/// Some 60 tokens, different from early on for each round, so that no prefix cache has them.
 fn words(session: usize, number: usize) -> String {
     const THINGS: [&str; 8] = ["river", "lamp", "horse", "window", "island", "engine", "forest", "letter"];
     let thing = |at: usize| THINGS[(session * 7 + number * 3 + at * 5) % THINGS.len()];
-    let list: Vec<_> = (0..12).map(|at| format!("{} {} {}", session + at * number, thing(at), at)).collect();
+    let list: Vec<_> = (0..14).map(thing).collect();
     format!("Note {number} of visitor {session}: {}. Answer in a few words.", list.join(", "))
 }

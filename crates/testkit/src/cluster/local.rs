@@ -19,6 +19,9 @@ const READY: Duration = Duration::from_mins(3);
 /// Longest time to end in order.
 const STOP: Duration = Duration::from_secs(20);
 
+/// KV pool of each worker: room for fifty sessions of the tests, whatever memory is free.
+const KV_MIB: &str = "384";
+
 /// Clusters fight for the cores, so that timings of one beside another say nothing: one runs at a time.
 static ONE_AT_A_TIME: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
 
@@ -39,10 +42,10 @@ pub struct LocalOptions {
 }
 
 impl LocalOptions {
-    /// So many workers of each role and the default policy.
+    /// So many workers of each role and the manifest's policy.
     #[must_use]
     pub fn new(prefill: u32, decode: u32) -> Self {
-        Self { prefill, decode, arguments: Vec::new() }
+        Self { prefill, decode, arguments: vec!["--kv-mib".into(), KV_MIB.into()] }
     }
 
     /// The same with a policy.

@@ -87,10 +87,18 @@ async fn an_answer_that_nobody_takes_frees_its_round() {
     let Fixture { engine, end, stop } = start();
     // The thread is held up until the caller is gone.
     let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (begin, begun) = tokio::sync::oneshot::channel();
     let held = tokio::spawn({
         let engine = engine.clone();
-        async move { engine.call(move |_| wait.recv()).await }
+        async move {
+            let hold = engine.call(move |_| {
+                begin.send(()).unwrap();
+                wait.recv()
+            });
+            hold.await
+        }
     });
+    begun.await.unwrap();
     let mut opening = Box::pin(engine.call(|core| core.open(request(1))));
     assert!(futures::poll!(&mut opening).is_pending());
     drop(opening);

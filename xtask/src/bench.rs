@@ -13,7 +13,7 @@ pub(crate) fn run_benches(names: &[String]) -> anyhow::Result<()> {
     }
     let mut steps = crate::steps::Steps::default();
     let mut equipped = cargo(&[]);
-    crate::equipment::equip(&mut equipped)?;
+    crate::equipment::equip(&mut equipped, &["build", "--release", "--workspace", "--bins", "--locked"])?;
     let environment: Vec<_> = equipped.get_envs().collect();
     for name in known.iter().filter(|name| names.is_empty() || names.contains(name)) {
         steps.step(name, || {

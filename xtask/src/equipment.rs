@@ -12,8 +12,10 @@ use crate::{model, prometheus, python};
 /// Reference outputs of the default model, beside the checkout where they are at hand.
 const REFERENCE: &str = "../shared/engine/smollm2_reference.json";
 
-/// Builds the program and tells `command` where everything is.
-pub(crate) fn equip(command: &mut Command) -> anyhow::Result<()> {
+/// Tells `command` where everything is. `build` are cargo's arguments that build the program `ampd`, so that what is
+/// built for it serves the command too.
+pub(crate) fn equip(command: &mut Command, build: &[&str]) -> anyhow::Result<()> {
+    run(&mut cargo(build))?;
     command.env("AMPD_MODEL", model::default_model()?);
     command.env("AMPD_BIN", ampd()?);
     command.env("AMPD_PYTHON", python::openai()?);
@@ -31,10 +33,8 @@ pub(crate) fn equip(command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The program `ampd`, built together with all tests: a build of the program alone would select other features of its
-/// dependencies and compile them once more.
+/// Where the program is built.
 fn ampd() -> anyhow::Result<PathBuf> {
-    run(&mut cargo(&["test", "--release", "--workspace", "--no-run", "--locked"]))?;
     let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec();
     let metadata = metadata.context("cargo does not say where it builds")?;
     Ok(metadata.target_directory.join("release/ampd").into())

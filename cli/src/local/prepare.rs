@@ -18,7 +18,7 @@ use super::{Args, cores};
 use crate::{manifest, model, profile};
 
 /// The children's own time to finish at the end, at most: a person waits at the terminal.
-const MAX_GRACE: Duration = Duration::from_secs(8);
+const MAX_GRACE: Duration = Duration::from_secs(6);
 
 /// What the children are started from.
 #[derive(Debug)]

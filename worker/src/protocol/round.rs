@@ -160,7 +160,7 @@ pub enum Fallback {
     LeaseExpired,
     /// Too few KV blocks here to lease.
     KvExhausted,
-    /// Nothing of the round can be computed elsewhere.
+    /// Nothing of the round can be computed elsewhere, or it is too long for that worker.
     NothingRemote,
     /// The prefill worker failed while it computed.
     WorkerFailed,

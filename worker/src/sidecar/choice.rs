@@ -147,8 +147,10 @@ impl RoundContext {
                 Ok(ServeEvent::Waiting {}) => continue,
                 Ok(ServeEvent::Decided(decided)) => {
                     record.decided(&decided);
-                    let now_s = self.shared.clock.now_s();
-                    self.shared.known.had_round(&self.session.internal, decided.round, now_s);
+                    if choice.index == 0 {
+                        let now_s = self.shared.clock.now_s();
+                        self.shared.known.had_round(&self.session.internal, decided.round, now_s);
+                    }
                     ChoiceEvent::Decided(decided)
                 }
                 Ok(ServeEvent::Event(event)) => {

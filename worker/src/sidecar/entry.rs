@@ -43,7 +43,7 @@ impl Front {
         let (events, receiver) = mpsc::channel(EVENTS);
         let stops = self.start(&context, &events);
         drop(events);
-        let responder = Responder::new(renderer, receiver, stops, asked.place);
+        let responder = Responder::new(renderer, receiver, stops, self.shared.closing.clone(), asked.place);
         if stream { responder.stream(&shown).await } else { responder.whole(&shown).await }
     }
 

@@ -23,6 +23,14 @@ impl Refusal {
         Self { retry_after_ms: Some(RETRY_MS), ..Self::new(ErrorCode::NotReady, message) }
     }
 
+    /// The sidecar shuts down before the round is complete.
+    pub(super) fn closing() -> Self {
+        Self {
+            retry_after_ms: Some(RETRY_MS),
+            ..Self::new(ErrorCode::Draining, "the service shuts down before the round is complete")
+        }
+    }
+
     /// The decode worker was lost.
     pub(super) fn lost() -> Self {
         Self { lost: true, ..Self::none_ready("the session's decode worker was lost") }

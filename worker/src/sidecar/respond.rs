@@ -32,6 +32,8 @@ pub(super) struct Responder {
     early: VecDeque<(usize, ChoiceEvent)>,
     /// Ends a choice.
     stops: Vec<CancellationToken>,
+    /// The sidecar shuts down, and the time that requests had for their end is over.
+    closing: CancellationToken,
     _place: Place,
 }
 
@@ -40,9 +42,19 @@ impl Responder {
         renderer: Renderer,
         events: mpsc::Receiver<(usize, ChoiceEvent)>,
         stops: Vec<CancellationToken>,
+        closing: CancellationToken,
         place: Place,
     ) -> Self {
-        Self { renderer, events, early: VecDeque::new(), stops, _place: place }
+        Self { renderer, events, early: VecDeque::new(), stops, closing, _place: place }
+    }
+
+    /// The next event from the choices' tasks; a refusal when there is no time left to wait for it.
+    async fn receive(&mut self) -> Option<(usize, ChoiceEvent)> {
+        tokio::select! {
+            biased;
+            event = self.events.recv() => event,
+            () = self.closing.cancelled() => Some((0, ChoiceEvent::Failed(Refusal::closing()))),
+        }
     }
 
     /// One answer with everything in it.
@@ -82,8 +94,8 @@ impl Responder {
         let mut head = RoundHead::default();
         loop {
             let event = match until {
-                None => self.events.recv().await,
-                Some(until) => match timeout_at(until, self.events.recv()).await {
+                None => self.receive().await,
+                Some(until) => match timeout_at(until, self.receive()).await {
                     Ok(event) => event,
                     Err(_) => return Ok(head),
                 },
@@ -130,7 +142,7 @@ impl Responder {
         loop {
             let event = match self.early.pop_front() {
                 Some(event) => Some(event),
-                None => self.events.recv().await,
+                None => self.receive().await,
             };
             match event {
                 Some((choice, ChoiceEvent::Event(event))) => return Ok((choice, event)),

@@ -1,12 +1,12 @@
 //! The rounds that run on the own worker: one at a time for each session, and numbered.
 
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use parking_lot::Mutex;
 
 use super::lines::{Lines, Turn};
 use super::lru::Lru;
-use super::naming::companion;
 use super::wire::Refusal;
 use crate::protocol::ErrorCode;
 
@@ -14,8 +14,6 @@ use crate::protocol::ErrorCode;
 const MAX_WAITING: usize = 32;
 /// How long one may wait.
 const LONGEST_WAIT: Duration = Duration::from_mins(2);
-/// Names under which rounds of a session go on beside each other.
-const MAX_ASIDE: usize = 64;
 /// Sessions whose rounds are counted at most.
 const MAX_COUNTED: usize = 1 << 18;
 
@@ -23,24 +21,31 @@ const MAX_COUNTED: usize = 1 << 18;
 #[derive(Debug)]
 pub(super) struct Rounds {
     lines: Lines,
+    /// Numbers the rounds that went on beside their session's.
+    asides: AtomicU64,
     counts: Mutex<Lru<String, u64>>,
 }
 
 impl Rounds {
     pub(super) fn new(ttl_s: f64) -> Self {
-        Self { lines: Lines::new(MAX_WAITING), counts: Mutex::new(Lru::new(MAX_COUNTED, ttl_s)) }
+        Self {
+            lines: Lines::new(MAX_WAITING),
+            asides: AtomicU64::new(0),
+            counts: Mutex::new(Lru::new(MAX_COUNTED, ttl_s)),
+        }
     }
 
-    /// Waits until the session has no other round. With `aside` a companion's name is taken instead of waiting. Returns the
+    /// Waits until the session has no other round. With `aside` a name of its own is taken instead of waiting. Returns the
     /// name under which the round runs.
     pub(super) async fn turn(&self, session: &str, aside: bool) -> Result<(String, Turn), Refusal> {
         if aside {
-            // Numbers under 100 are for the companions of one request.
-            let names = std::iter::once(0).chain(100..100 + MAX_ASIDE).map(|n| companion(session, n));
-            for name in names {
-                if let Some(turn) = self.lines.enter(&name) {
-                    return Ok((name, turn));
-                }
+            if let Some(turn) = self.lines.enter(session) {
+                return Ok((session.to_owned(), turn));
+            }
+            // Clients that named no session know nothing of each other: none of them waits for another.
+            let name = format!("a{}/{session}", self.asides.fetch_add(1, Ordering::Relaxed));
+            if let Some(turn) = self.lines.enter(&name) {
+                return Ok((name, turn));
             }
         }
         match self.lines.wait(session, LONGEST_WAIT).await {
@@ -70,9 +75,13 @@ mod tests {
     async fn conversations_that_begin_alike_go_on_beside_each_other() {
         let rounds = Rounds::new(10.0);
         let (first, _turn) = rounds.turn("s/t/x", true).await.unwrap();
-        let (second, _other) = rounds.turn("s/t/x", true).await.unwrap();
         assert_eq!(first, "s/t/x");
-        assert_ne!(second, first);
+        let (mut names, mut turns) = (std::collections::HashSet::from([first]), Vec::new());
+        for session in ["s/t/x"; 200].into_iter().chain(["c1/t/x"; 200]) {
+            let (name, turn) = rounds.turn(session, true).await.unwrap();
+            assert!(names.insert(name));
+            turns.push(turn);
+        }
     }
 
     #[test]

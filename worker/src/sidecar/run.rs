@@ -35,6 +35,8 @@ use crate::http::{HttpLimits, HttpServer, listen, serve};
 use crate::text::TextModel;
 use crate::topology;
 
+/// How long the last words to clients may take that are cut off.
+const LAST_WORDS: Duration = Duration::from_secs(1);
 /// How long the last tasks may take after all connections have ended.
 const LAST: Duration = Duration::from_secs(10);
 
@@ -99,6 +101,7 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         tasks: TaskTracker::new(),
         shutdown: shutdown.clone(),
         stopped: stopped.clone(),
+        closing: CancellationToken::new(),
         config,
     });
     watch::start(&shared);
@@ -138,12 +141,24 @@ impl Servers {
     /// rounds and probes come through it.
     async fn serve(self, shared: &Arc<Shared>) {
         let Self { public, internal, front, tls } = self;
-        let (shutdown, grace) = (shared.shutdown.clone(), shared.config.grace);
+        let (shutdown, closing) = (shared.shutdown.clone(), shared.closing.clone());
+        let time = shared.config.grace;
+        // Connections outlive the requests on them, so that whoever is cut off can still be told.
+        let grace = time + LAST_WORDS;
         let limits = HttpLimits { connections: shared.config.max_inflight * 2, ..HttpLimits::default() };
         let front = serve(public, front, HttpServer { limits, tls: None, shutdown: shutdown.clone(), grace });
-        let server = HttpServer { limits: HttpLimits::default(), tls, shutdown, grace };
+        let server = HttpServer { limits: HttpLimits::default(), tls, shutdown: shutdown.clone(), grace };
         let internal = serve(internal, internal::router(shared.clone()), server);
-        tokio::join!(front, internal);
+        let tell = async {
+            shutdown.cancelled().await;
+            tokio::time::sleep(time).await;
+            closing.cancel();
+            std::future::pending::<()>().await;
+        };
+        tokio::select! {
+            () = tell => {}
+            _ = async { tokio::join!(front, internal) } => {}
+        }
     }
 }
 

@@ -62,6 +62,8 @@ pub(super) struct Shared {
     pub shutdown: CancellationToken,
     /// All connections have ended.
     pub stopped: CancellationToken,
+    /// Cancelled when the grace after `shutdown` is over: requests that still run are told so.
+    pub closing: CancellationToken,
 }
 
 impl Shared {

@@ -87,7 +87,7 @@ async fn an_answer_that_nobody_takes_frees_its_round() {
     let Fixture { engine, end, stop } = start();
     // The thread is held up until the caller is gone.
     let (go, wait) = std::sync::mpsc::channel::<()>();
-    let (begin, begun) = tokio::sync::oneshot::channel();
+    let (begin, begun) = oneshot::channel();
     let held = tokio::spawn({
         let engine = engine.clone();
         async move {

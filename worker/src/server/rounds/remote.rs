@@ -72,6 +72,12 @@ impl Failure {
             Self::Lease(EngineError::NothingRemote { .. }) => Fallback::NothingRemote,
             Self::Lease(_) | Self::Grant(_) => Fallback::KvExhausted,
             Self::Call(ClientError::Connect(_)) => Fallback::ConnectRefused,
+            // The prompt is too long for that worker, which is no fault of it.
+            Self::Call(ClientError::Refused { detail, .. })
+                if detail.code == ErrorCode::ContextLengthExceeded =>
+            {
+                Fallback::NothingRemote
+            }
             Self::Call(ClientError::Refused { .. } | ClientError::Status { .. }) => Fallback::Rejected,
             Self::Call(ClientError::Silent { .. } | ClientError::Deadline { .. }) => Fallback::Frozen,
             Self::Call(

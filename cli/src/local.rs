@@ -43,7 +43,7 @@ pub(crate) struct Args {
     #[arg(short, long)]
     file: Option<PathBuf>,
     /// The model instead of the manifest's: `smollm2`, a file or folder, or a Hugging Face id
-    /// (organisation/name[@revision][:file.gguf]).
+    /// (`organisation/name[@revision][:file.gguf]`).
     #[arg(long)]
     model: Option<ModelRef>,
     /// Port of the OpenAI API on 127.0.0.1; 0 takes a free one.

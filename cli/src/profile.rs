@@ -31,7 +31,7 @@ const FULL: Duration = Duration::from_mins(10);
 /// Measures a performance model of this machine.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Args {
-    /// `smollm2`, a file or folder, or a Hugging Face id (organisation/name[@revision][:file.gguf]).
+    /// `smollm2`, a file or folder, or a Hugging Face id (`organisation/name[@revision][:file.gguf]`).
     #[arg(long, default_value = model::DEFAULT)]
     model: ModelRef,
     /// Engine threads; by default all cores.

@@ -1,6 +1,6 @@
 //! The engine server, `ampd-worker`: one engine behind the control API, in one of two roles.
 //!
-//! The engine runs on a thread of its own; everything else is async and reaches it through [`engine`]. A decode worker
+//! The engine runs on a thread of its own; everything else is async and reaches it through `engine`. A decode worker
 //! opens and runs rounds, and serves its KV to prefill workers; a prefill worker takes tasks from decode workers.
 
 mod args;

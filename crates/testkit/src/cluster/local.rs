@@ -19,8 +19,8 @@ const READY: Duration = Duration::from_mins(3);
 /// Longest time to end in order.
 const STOP: Duration = Duration::from_secs(20);
 
-/// KV pool of each worker: room for fifty sessions of the tests, whatever memory is free.
-const KV_MIB: &str = "384";
+/// Room for fifty sessions of the tests, whatever memory is free.
+const KV_MIB: u32 = 384;
 
 /// Clusters fight for the cores, so that timings of one beside another say nothing: one runs at a time.
 static ONE_AT_A_TIME: LazyLock<Arc<Mutex<()>>> = LazyLock::new(Arc::default);
@@ -37,6 +37,8 @@ pub struct LocalOptions {
     pub prefill: u32,
     /// Decode workers, each with a sidecar.
     pub decode: u32,
+    /// KV pool of each worker, MiB.
+    pub kv_mib: u32,
     /// Further arguments of `ampd local`.
     pub arguments: Vec<String>,
 }
@@ -45,7 +47,7 @@ impl LocalOptions {
     /// So many workers of each role and the manifest's policy.
     #[must_use]
     pub fn new(prefill: u32, decode: u32) -> Self {
-        Self { prefill, decode, arguments: vec!["--kv-mib".into(), KV_MIB.into()] }
+        Self { prefill, decode, kv_mib: KV_MIB, arguments: Vec::new() }
     }
 
     /// The same with a policy.
@@ -91,7 +93,7 @@ impl LocalCluster {
         command.args(["local", "--port", "0", "--state-file"]).arg(&file);
         command.arg("--model").arg(environment::model().context("AMPD_MODEL is not set")?);
         command.args(["--prefill", &options.prefill.to_string(), "--decode", &options.decode.to_string()]);
-        command.args(&options.arguments);
+        command.args(["--kv-mib", &options.kv_mib.to_string()]).args(&options.arguments);
         let process = Process::start("local", command, folder.path())?;
         let (url, seen) = (String::new(), std::sync::Mutex::default());
         let mut cluster = Self { process, url, file, seen, _folder: folder, _alone: alone };

@@ -66,6 +66,18 @@ pub fn die_with_parent(shutdown: CancellationToken) -> std::io::Result<()> {
     Ok(())
 }
 
+/// Raises the limit on open files as far as the system lets: each connection is one, and shells start programs with few.
+/// Returns the limit.
+pub fn raise_file_limit() -> u64 {
+    use rustix::process::{Resource, getrlimit, setrlimit};
+    let mut limit = getrlimit(Resource::Nofile);
+    let before = limit.current;
+    limit.current = limit.maximum;
+    // Where that is refused, what there was has to do.
+    let now = if setrlimit(Resource::Nofile, limit).is_ok() { limit.maximum } else { before };
+    now.unwrap_or(u64::MAX)
+}
+
 /// An error with its causes, in one line.
 #[must_use]
 pub fn chain(error: &dyn std::error::Error) -> String {

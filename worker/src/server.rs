@@ -28,7 +28,7 @@ pub use start::{Running, ServerError, start};
 
 use tokio_util::sync::CancellationToken;
 
-use crate::process::{chain, die_with_parent, exit, watch_signals};
+use crate::process::{chain, die_with_parent, exit, raise_file_limit, watch_signals};
 
 /// How long threads that still load a model may hold up the end of the process.
 const LAST_THREADS: std::time::Duration = std::time::Duration::from_millis(100);
@@ -40,6 +40,7 @@ pub fn main(args: Args) -> ExitCode {
         // There is no log to write it to.
         return complain(&error, exit::USAGE);
     }
+    raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return complain(&error, exit::UNAVAILABLE),

@@ -224,3 +224,30 @@ async fn a_sidecar_that_stops_finishes_what_it_has_and_others_take_over() {
     cluster.at_rest().await;
     cluster.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_outlast_the_grace_end_with_an_error_event() {
+    let grace = Duration::from_millis(100);
+    let mut cluster = Cluster::start(Plan { grace, ..Plan::new(1, 0) }).await;
+    let body = json!({"model": "tiny", "messages": [user(LONG)], "max_tokens": 1900, "ignore_eos": true, "stream": true});
+    let request = cluster.client(0).request("/v1/chat/completions", &[], body.to_string().into_bytes());
+    let mut stream = request.send().await.unwrap().bytes_stream();
+    let mut text = String::new();
+    while text.matches("data:").count() < 4 {
+        text.push_str(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
+    }
+    let stopping = tokio::spawn(async move {
+        cluster.sidecars[0].stop().await;
+        cluster
+    });
+    while let Some(chunk) = stream.next().await {
+        text.push_str(std::str::from_utf8(&chunk.expect("the stream ends cleanly")).unwrap());
+    }
+    assert!(!text.contains("[DONE]"), "{text}");
+    let last = text.lines().rfind(|line| line.starts_with("data: ")).unwrap();
+    let error: Value = serde_json::from_str(&last["data: ".len()..]).unwrap();
+    assert_eq!(error["error"]["type"], "server_error", "{last}");
+    let cluster = stopping.await.unwrap();
+    cluster.at_rest().await;
+    cluster.stop().await;
+}

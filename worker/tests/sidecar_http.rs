@@ -4,9 +4,13 @@
 
 mod cluster;
 
+use std::time::Duration;
+
 use cluster::client::user;
 use cluster::{Cluster, Plan};
 use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 const CHAT: &str = "/v1/chat/completions";
 
@@ -142,5 +146,52 @@ async fn more_than_may_be_served_at_once_is_told_to_come_again() {
     })
     .await;
     cluster.at_rest().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_without_a_length_is_refused_once_it_is_too_large() {
+    let cluster = Cluster::start(Plan::new(1, 0)).await;
+    let stream = TcpStream::connect(cluster.sidecars[0].public).await.unwrap();
+    let (mut read, mut write) = stream.into_split();
+    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n");
+    let sending = tokio::spawn(async move {
+        write.write_all(head.as_bytes()).await.unwrap();
+        let chunk = [b"100000\r\n".to_vec(), vec![b' '; 1 << 20], b"\r\n".to_vec()].concat();
+        for _ in 0..100 {
+            if write.write_all(&chunk).await.is_err() {
+                return;
+            }
+        }
+    });
+    let mut answer = Vec::new();
+    // The rest of what was sent may turn the end into a reset.
+    let _ = tokio::time::timeout(Duration::from_secs(30), read.read_to_end(&mut answer)).await.unwrap();
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 413 ") && answer.contains("body_too_large"), "{answer}");
+    drop(read);
+    sending.await.unwrap();
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_bodies_take_no_place_from_others() {
+    let cluster = Cluster::start(Plan::new(1, 0).flags(&["--max-inflight=1"])).await;
+    let head = format!("POST {CHAT} HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{{");
+    let mut slow = Vec::new();
+    for _ in 0..3 {
+        let mut stream = TcpStream::connect(cluster.sidecars[0].public).await.unwrap();
+        stream.write_all(head.as_bytes()).await.unwrap();
+        slow.push(stream);
+    }
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let answer = cluster.client(0).chat("good", &[user("hi")], json!({})).await;
+    assert_eq!(answer.status, 200, "{}", answer.text);
+    // Beyond what may be read at once, more are told to come again.
+    let mut last = TcpStream::connect(cluster.sidecars[0].public).await.unwrap();
+    last.write_all(head.as_bytes()).await.unwrap();
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    let answer = cluster.client(0).chat("one too many", &[user("hi")], json!({})).await;
+    assert_eq!((answer.status, answer.header("retry-after")), (503, "1"), "{}", answer.text);
     cluster.stop().await;
 }

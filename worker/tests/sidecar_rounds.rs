@@ -95,9 +95,10 @@ async fn rounds_of_one_session_wait_for_each_other() {
 async fn unnamed_conversations_that_begin_alike_share_a_name_and_do_not_wait() {
     let cluster = Cluster::start(Plan::new(1, 0)).await;
     let client = cluster.client(0);
-    let body = json!({"model": "tiny", "messages": [user(LONG)], "max_tokens": 32, "ignore_eos": true});
+    let body =
+        json!({"model": "tiny", "messages": [user(LONG)], "max_tokens": 8, "ignore_eos": true, "n": 2});
     let ask = || client.post("/v1/chat/completions", &[], &body);
-    let answers = futures::future::join_all((0..4).map(|_| ask())).await;
+    let answers = futures::future::join_all((0..100).map(|_| ask())).await;
     let name = answers[0].header("x-ampd-session").to_owned();
     assert!(name.starts_with("auto-"), "{name}");
     assert!(answers.iter().all(|answer| answer.status == 200 && answer.header("x-ampd-session") == name));
@@ -113,6 +114,10 @@ async fn several_choices_and_prompts_are_rounds_of_their_own() {
     let answer = client.chat("n", &[user(LONG)], more).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.json()["choices"].as_array().unwrap().len(), 3);
+    // Together the choices are one round of the session.
+    assert_eq!(answer.header("x-ampd-round"), "1");
+    let answer = client.chat("n", &[user(LONG)], json!({"n": 2, "temperature": 1})).await;
+    assert_eq!(answer.header("x-ampd-round"), "2", "{}", answer.text);
     let body =
         json!({"model": "small", "prompt": [LONG, "he", "x"], "max_tokens": 4, "n": 2, "temperature": 1});
     let answer = client.post("/v1/completions", &[], &body).await;

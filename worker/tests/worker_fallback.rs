@@ -161,6 +161,17 @@ async fn a_worker_with_another_model_is_no_help() {
 }
 
 #[tokio::test]
+async fn a_prompt_that_the_prefill_worker_cannot_hold_is_computed_here_and_not_held_against_it() {
+    let files = Files::new();
+    let decode = files.worker(Role::Decode, &[]).await;
+    let prefill = files.worker(Role::Prefill, &["--kv-blocks", "2"]).await;
+    expect(&files, &decode, prefill.target(), Fallback::NothingRemote).await;
+    prefill.settled().await;
+    prefill.stop().await;
+    decode.stop().await;
+}
+
+#[tokio::test]
 async fn what_cannot_be_leased_is_computed_here() {
     let files = Files::new();
     let decode = files.worker(Role::Decode, &["--kv-blocks", "8"]).await;

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use ampd_worker::process::exit;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
@@ -74,6 +74,8 @@ pub(crate) struct Supervised {
     pub(crate) changed: watch::Sender<()>,
     /// Whether it was ready at any time: such a child is restarted for ever.
     pub(crate) was_ready: Arc<AtomicBool>,
+    /// Told when it hangs and has to be killed.
+    pub(crate) hangs: Arc<Notify>,
     /// Where deaths are told.
     pub(crate) notices: Notices,
     /// From the request to stop to the kill.
@@ -138,6 +140,12 @@ impl Supervised {
         let ended = tokio::select! {
             () = stop.cancelled() => None,
             status = child.wait() => Some(status),
+            () = self.hangs.notified() => {
+                self.notices.say(format!("{} has not answered for too long, killing it", self.name));
+                // It may have ended just now.
+                let _ = child.start_kill();
+                Some(child.wait().await)
+            }
         };
         if ended.is_none() {
             self.terminate(&mut child).await;
@@ -190,6 +198,7 @@ mod tests {
     struct Running {
         state: watch::Receiver<ChildState>,
         was_ready: Arc<AtomicBool>,
+        hangs: Arc<Notify>,
         stop: CancellationToken,
         task: tokio::task::JoinHandle<Result<(), ChildError>>,
         _folder: tempfile::TempDir,
@@ -204,6 +213,7 @@ mod tests {
         });
         let (state, receiver) = watch::channel(ChildState::default());
         let (was_ready, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
+        let hangs = Arc::new(Notify::new());
         let child = Supervised {
             name: "decode-0".into(),
             launcher,
@@ -211,11 +221,12 @@ mod tests {
             state,
             changed: watch::Sender::new(()),
             was_ready: Arc::clone(&was_ready),
+            hangs: Arc::clone(&hangs),
             notices: Notices::new().0,
             grace,
         };
         let task = tokio::spawn(child.run(stop.clone()));
-        Running { state: receiver, was_ready, stop, task, _folder: folder }
+        Running { state: receiver, was_ready, hangs, stop, task, _folder: folder }
     }
 
     async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -239,6 +250,20 @@ mod tests {
         within(running.task).await.unwrap().unwrap();
         assert!(asked.elapsed() < Duration::from_secs(15), "it was not waited for in vain");
         assert!(!is_alive(first) && !is_alive(second));
+    }
+
+    #[tokio::test]
+    async fn a_child_that_hangs_is_killed_and_started_again() {
+        let mut running = run("sleep 600 & wait", Duration::from_secs(20));
+        let first = within(running.state.wait_for(|state| state.pid.is_some())).await.unwrap().pid.unwrap();
+        running.was_ready.store(true, Ordering::Relaxed);
+        kill_process(Pid::from_raw(first.cast_signed()).unwrap(), Signal::STOP).unwrap();
+        running.hangs.notify_one();
+        let again = |state: &ChildState| state.pid.is_some_and(|pid| pid != first) && state.restarts == 1;
+        within(running.state.wait_for(again)).await.unwrap();
+        assert!(!is_alive(first));
+        running.stop.cancel();
+        within(running.task).await.unwrap().unwrap();
     }
 
     #[tokio::test]

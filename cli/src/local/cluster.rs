@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use ampd_worker::process::exit;
 use tokio::process::Command;
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -28,18 +28,30 @@ pub(crate) struct Cluster {
     pub(crate) ready_sidecars: watch::Sender<Vec<SocketAddr>>,
     /// Told when a process starts or ends.
     pub(crate) changed: watch::Sender<()>,
-    children: Vec<(watch::Receiver<ChildState>, Arc<AtomicBool>)>,
+    children: Vec<Child>,
+}
+
+/// What is shared with the supervisor of one process.
+struct Child {
+    state: watch::Receiver<ChildState>,
+    was_ready: Arc<AtomicBool>,
+    hangs: Arc<Notify>,
 }
 
 impl Cluster {
     /// The state of member `index`.
     pub(crate) fn state(&self, index: usize) -> ChildState {
-        self.children.get(index).map(|(state, _)| *state.borrow()).unwrap_or_default()
+        self.children.get(index).map(|child| *child.state.borrow()).unwrap_or_default()
     }
 
     /// Whether member `index` was ready at any time.
     pub(crate) fn was_ready(&self, index: usize) -> &AtomicBool {
-        &self.children[index].1
+        &self.children[index].was_ready
+    }
+
+    /// Has member `index` killed and started again.
+    pub(crate) fn hangs(&self, index: usize) {
+        self.children[index].hangs.notify_one();
     }
 }
 
@@ -64,8 +76,9 @@ pub(crate) fn start(
     let changed = watch::Sender::new(());
     for (index, (name, kind)) in list.into_iter().enumerate() {
         let (state, receiver) = watch::channel(ChildState::default());
-        let was_ready = Arc::new(AtomicBool::new(false));
-        children.push((receiver, Arc::clone(&was_ready)));
+        let (was_ready, hangs) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
+        let shown = Child { state: receiver, was_ready: Arc::clone(&was_ready), hangs: Arc::clone(&hangs) };
+        children.push(shown);
         let child = Supervised {
             log: ChildLog::create(run_dir.log(&name))?,
             name,
@@ -73,6 +86,7 @@ pub(crate) fn start(
             state,
             changed: changed.clone(),
             was_ready,
+            hangs,
             notices: notices.clone(),
             grace: shared.plan.grace + super::KILL_AFTER_GRACE,
         };

@@ -5,13 +5,16 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ampd_worker::process::raise_file_limit;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-/// Connections at the same time; more wait to be accepted.
-const MAX_CONNECTIONS: usize = 1024;
+/// Connections at the same time, where open files allow it; more wait to be accepted.
+const MAX_CONNECTIONS: u64 = 8192;
+/// Open files that are for other things than connections, each of which takes two.
+const OTHER_FILES: u64 = 256;
 /// Longest wait for a sidecar to take a connection.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(1);
 /// Pause after a failed accept, which is out of file descriptors as a rule.
@@ -25,7 +28,9 @@ pub(crate) async fn serve(
     grace: Duration,
 ) {
     let (next, tasks) = (Arc::new(AtomicUsize::new(0)), TaskTracker::new());
-    let (slots, cut) = (Arc::new(Semaphore::new(MAX_CONNECTIONS)), CancellationToken::new());
+    let files = raise_file_limit().saturating_sub(OTHER_FILES);
+    let connections = (files / 2).clamp(1, MAX_CONNECTIONS) as usize;
+    let (slots, cut) = (Arc::new(Semaphore::new(connections)), CancellationToken::new());
     loop {
         let accepted = async {
             let slot = Arc::clone(&slots).acquire_owned().await;

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures::future::join_all;
 use reqwest::StatusCode;
@@ -23,14 +23,22 @@ const DEADLINE: Duration = Duration::from_secs(1);
 /// Largest answer that is read, bytes.
 const MAX_ANSWER: usize = 4 << 20;
 
+/// A process that has answered before and is silent for so long is killed, as a liveness probe of Kubernetes would have
+/// it: it may be frozen for ever.
+const HUNG: Duration = Duration::from_secs(30);
+/// Looks in vain that this takes at least: this process may itself have slept.
+const HUNG_LOOKS: u32 = 10;
+
 /// How a process is.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub(crate) enum Health {
     /// It does not run.
     #[default]
     Down,
-    /// It runs and does not answer.
+    /// It runs and has not answered yet.
     Silent,
+    /// It has answered and does so no more.
+    Hung,
     /// It answers that it is not ready: why, and how far it is where it knows.
     NotReady {
         /// What it says.
@@ -59,18 +67,25 @@ pub(crate) async fn watch(
     stop: CancellationToken,
 ) {
     let mut changed = cluster.changed.subscribe();
+    let mut silences = vec![Silence::default(); cluster.members.with(<[_]>::len)];
     loop {
         let targets = cluster.members.with(|list| {
             list.iter().map(|member| (member.kind, member.control, member.second)).collect::<Vec<_>>()
         });
-        let looks = targets.iter().enumerate().map(|(index, (kind, address, _))| {
-            let is_running = cluster.state(index).pid.is_some();
-            look(&http, *kind, *address, is_running)
-        });
-        let seen = tokio::select! {
+        let pids: Vec<_> = (0..targets.len()).map(|index| cluster.state(index).pid).collect();
+        let looks = targets
+            .iter()
+            .zip(&pids)
+            .map(|((kind, address, _), pid)| look(&http, *kind, *address, pid.is_some()));
+        let mut seen = tokio::select! {
             () = stop.cancelled() => return,
             seen = join_all(looks) => seen,
         };
+        for (index, silence) in silences.iter_mut().enumerate() {
+            if silence.look(pids[index], &mut seen[index].0, Instant::now()) {
+                cluster.hangs(index);
+            }
+        }
         let ready = |index: usize| seen.get(index).is_some_and(|(health, _)| *health == Health::Ready);
         for index in (0..targets.len()).filter(|index| ready(*index)) {
             cluster.was_ready(index).store(true, Ordering::Relaxed);
@@ -100,6 +115,36 @@ pub(crate) async fn watch(
     }
 }
 
+/// How long a process has been silent.
+#[derive(Debug, Clone, Copy, Default)]
+struct Silence {
+    /// The process that answered last.
+    answered: Option<u32>,
+    /// Looks in vain since then, and when the first was.
+    vain: Option<(u32, Instant)>,
+}
+
+impl Silence {
+    /// Takes in how the process `pid` was just seen, which is `Hung` rather than `Silent` if it has answered before. True
+    /// when it has to be killed.
+    fn look(&mut self, pid: Option<u32>, health: &mut Health, now: Instant) -> bool {
+        match health {
+            Health::Ready | Health::NotReady { .. } => *self = Self { answered: pid, vain: None },
+            Health::Silent | Health::Hung if self.answered.is_some() && self.answered == pid => {
+                *health = Health::Hung;
+                let (looks, since) = self.vain.unwrap_or((0, now));
+                self.vain = Some((looks + 1, since));
+                if looks + 1 >= HUNG_LOOKS && now.duration_since(since) >= HUNG {
+                    *self = Self::default();
+                    return true;
+                }
+            }
+            Health::Silent | Health::Hung | Health::Down => self.vain = None,
+        }
+        false
+    }
+}
+
 async fn look(
     http: &reqwest::Client,
     kind: Kind,
@@ -119,6 +164,10 @@ async fn look(
             Health::NotReady { phase, progress: body.get("progress").and_then(serde_json::Value::as_f64) }
         }
     };
+    if health == Health::Silent {
+        // Another question would only delay the look at all others.
+        return (health, None);
+    }
     let path = if kind == Kind::Sidecar { "metrics" } else { "metrics/load" };
     let reading = match get(http, format!("http://{address}/{path}")).await {
         Some((StatusCode::OK, body)) => ampd_telemetry::exposition::parse(&body).ok().map(|samples| {
@@ -147,4 +196,31 @@ async fn get(http: &reqwest::Client, url: String) -> Option<(StatusCode, Vec<u8>
         Some((response.status(), body))
     };
     tokio::time::timeout(DEADLINE, answer).await.ok().flatten()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_process_that_has_answered_and_is_silent_for_long_is_hung() {
+        let (start, second) = (Instant::now(), Duration::from_secs(1));
+        let mut silence = Silence::default();
+        let mut look = |pid, mut health, seconds| {
+            let killed = silence.look(Some(pid), &mut health, start + second * seconds);
+            (health, killed)
+        };
+        // One that loads for minutes before it listens is not at fault.
+        assert!((0..100).all(|at| look(1, Health::Silent, at) == (Health::Silent, false)));
+        assert_eq!(look(1, Health::Ready, 100), (Health::Ready, false));
+        assert!((101..131).all(|at| look(1, Health::Silent, at) == (Health::Hung, false)));
+        assert_eq!(look(1, Health::Silent, 131), (Health::Hung, true));
+        // The next process is a new one.
+        assert_eq!(look(2, Health::Silent, 132), (Health::Silent, false));
+        assert_eq!(look(2, Health::Ready, 133), (Health::Ready, false));
+        // Few looks in long time mean that this process slept.
+        assert_eq!(look(2, Health::Silent, 134), (Health::Hung, false));
+        assert_eq!(look(2, Health::Silent, 500), (Health::Hung, false));
+        assert_eq!(look(2, Health::Ready, 501), (Health::Ready, false));
+    }
 }

@@ -58,6 +58,7 @@ pub(crate) fn state(row: &Row) -> String {
         (_, None) | (Health::Down, _) => DOWN.to_owned(),
         (Health::Ready, _) => "ready".to_owned(),
         (Health::Silent, _) => "starting".to_owned(),
+        (Health::Hung, _) => "not answering".to_owned(),
         (Health::NotReady { phase, progress: Some(part) }, _) => {
             format!("{phase} {:.0}%", 100.0 * part.clamp(0.0, 1.0))
         }
@@ -185,7 +186,7 @@ mod tests {
             row(
                 "sidecar-1",
                 Kind::Sidecar,
-                Health::Silent,
+                Health::Hung,
                 0,
                 Some(Reading::Sidecar(SidecarReading::default())),
             ),

@@ -34,7 +34,7 @@ pub enum Reason {
     PredictedRemote,
     /// The increment is too small to be worth a transfer.
     IncrementSmall,
-    /// No prefill worker is ready.
+    /// No prefill worker is ready to take the prompt.
     NoPrefillWorker,
     /// No prefill worker's load is known; the static rule decided.
     StaleSignals,

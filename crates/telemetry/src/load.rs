@@ -39,6 +39,8 @@ pub struct LoadSample {
     pub kv_blocks: KvBlocks,
     /// Sessions held.
     pub sessions: u64,
+    /// Longest prompt with its output, tokens.
+    pub max_context_tokens: u64,
     /// Whether the worker takes work.
     pub ready: bool,
 }
@@ -65,6 +67,7 @@ impl WorkerMetrics {
                 self.kv_blocks.with([class]).set(blocks as f64);
             }
             self.sessions.set(load.sessions as f64);
+            self.max_context_tokens.set(load.max_context_tokens as f64);
             self.ready.set(f64::from(u8::from(load.ready)));
         });
     }

@@ -117,6 +117,7 @@ fn the_load_is_what_routing_reads_and_no_more() {
         windowed_itl_seconds: None,
         kv_blocks: KvBlocks { total: 10, free: 4, active: 3, leased: 2, cached: 1 },
         sessions: 5,
+        max_context_tokens: 320,
         ready: true,
     };
     let text = metrics.render_load_of(&load).unwrap();
@@ -128,6 +129,7 @@ fn the_load_is_what_routing_reads_and_no_more() {
     assert_eq!(value(&samples, "ampd_worker_windowed_ttft_seconds"), 0.25);
     assert!(value(&samples, "ampd_worker_windowed_itl_seconds").is_nan());
     assert_eq!(value(&samples, "ampd_worker_ready"), 1.0);
+    assert_eq!(value(&samples, "ampd_worker_max_context_tokens"), 320.0);
     let class = |class: &str| {
         let wanted = |s: &&Sample| s.name == "ampd_worker_kv_blocks" && s.label("class") == Some(class);
         samples.iter().find(wanted).unwrap().value

@@ -67,6 +67,8 @@ pub struct LoadReport {
     pub kv: KvBlocks,
     /// Sessions held.
     pub sessions: u64,
+    /// Longest prompt with its output that it can hold, tokens.
+    pub max_context: u64,
 }
 
 impl LoadReport {
@@ -113,6 +115,7 @@ mod tests {
             windowed_itl_s: Some(0.02),
             kv: KvBlocks { total: 10, free: 5, active: 2, leased: 1, cached: 2 },
             sessions: 4,
+            max_context: 320,
         };
         assert_eq!(
             report.to_orca(),

@@ -18,6 +18,7 @@ pub(super) struct Load {
     /// Of a prefill worker.
     queue: Option<Arc<Queue>>,
     chunk: usize,
+    max_context: usize,
 }
 
 impl Load {
@@ -27,8 +28,9 @@ impl Load {
         stats: Arc<Stats>,
         queue: Option<Arc<Queue>>,
         chunk: usize,
+        max_context: usize,
     ) -> Self {
-        Self { role, engine, stats, queue, chunk }
+        Self { role, engine, stats, queue, chunk, max_context }
     }
 
     /// The load now.
@@ -51,6 +53,7 @@ impl Load {
             windowed_itl_s,
             kv: blocks(&load),
             sessions: load.sessions as u64,
+            max_context: self.max_context as u64,
         }
     }
 
@@ -98,6 +101,7 @@ pub(super) fn sample(report: &LoadReport, ready: bool) -> LoadSample {
             cached: kv.cached,
         },
         sessions: report.sessions,
+        max_context_tokens: report.max_context,
         ready,
     }
 }

@@ -16,14 +16,13 @@ const WAIT: Duration = Duration::from_secs(20);
 #[derive(Debug)]
 pub(super) struct Encoder {
     text: Arc<TextModel>,
-    served: Arc<ServedModel>,
     threads: Arc<Semaphore>,
 }
 
 impl Encoder {
-    pub(super) fn new(text: Arc<TextModel>, served: Arc<ServedModel>) -> Self {
+    pub(super) fn new(text: Arc<TextModel>) -> Self {
         let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { text, served, threads: Arc::new(Semaphore::new(threads)) }
+        Self { text, threads: Arc::new(Semaphore::new(threads)) }
     }
 
     /// The text side of the model.
@@ -31,15 +30,20 @@ impl Encoder {
         &self.text
     }
 
-    /// Parses a body and tokenises its prompts.
-    pub(super) async fn encode(&self, api: Api, body: Bytes) -> Result<(Request, Vec<Prompt>), ApiError> {
+    /// Parses a body for the model that is served and tokenises its prompts.
+    pub(super) async fn encode(
+        &self,
+        api: Api,
+        body: Bytes,
+        served: Arc<ServedModel>,
+    ) -> Result<(Request, Vec<Prompt>), ApiError> {
         let overloaded = || {
             let message = "Too many requests are waiting to be tokenised.";
             ApiError::unavailable("overloaded", message, Duration::from_secs(1))
         };
         let thread = tokio::time::timeout(WAIT, self.threads.clone().acquire_owned());
         let Ok(Ok(thread)) = thread.await else { return Err(overloaded()) };
-        let (text, served) = (self.text.clone(), self.served.clone());
+        let text = self.text.clone();
         let work = move || {
             // Held until the work is done, also when nobody waits for it any more.
             let _thread = thread;

@@ -23,7 +23,7 @@ const AT_ONCE: usize = 8;
 impl Front {
     /// Serves a request whose sender may ask.
     pub(super) async fn serve(&self, asked: Asked, body: Bytes) -> Result<Response, ApiError> {
-        let (request, prompts) = self.encoder.encode(asked.api, body).await?;
+        let (request, prompts) = self.encoder.encode(asked.api, body, self.served()).await?;
         let session = self.session(&asked, &request)?;
         let salt = self.naming.salt(&asked.tenant, request.cache_salt.as_deref());
         let (stream, shown) = (request.stream, session.shown.clone());

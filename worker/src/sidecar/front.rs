@@ -31,7 +31,8 @@ pub(super) struct Front {
     pub shared: Arc<Shared>,
     pub naming: Naming,
     pub encoder: Encoder,
-    pub served: Arc<ServedModel>,
+    /// As the model's files and the command line say.
+    served: Arc<ServedModel>,
 }
 
 /// One request's beginnings.
@@ -66,7 +67,7 @@ async fn completions(State(front): State<Arc<Front>>, request: axum::extract::Re
 }
 
 async fn models(State(front): State<Arc<Front>>, request: axum::extract::Request) -> Response {
-    let body = front.tenant(request.headers()).map(|_| axum::Json(front.served.list()));
+    let body = front.tenant(request.headers()).map(|_| axum::Json(front.served().list()));
     front.told("models", &request_id(request.headers()), body.into_response())
 }
 
@@ -75,7 +76,7 @@ async fn model(
     Path(id): Path<String>,
     request: axum::extract::Request,
 ) -> Response {
-    let body = front.tenant(request.headers()).and_then(|_| front.served.get(&id)).map(axum::Json);
+    let body = front.tenant(request.headers()).and_then(|_| front.served().get(&id)).map(axum::Json);
     front.told("models", &request_id(request.headers()), body.into_response())
 }
 
@@ -94,8 +95,18 @@ impl Front {
             vocab: model.vocab,
             created: unix_s(),
         });
-        let encoder = Encoder::new(Arc::new(text), served.clone());
+        let encoder = Encoder::new(Arc::new(text));
         Arc::new(Self { shared, naming, encoder, served })
+    }
+
+    /// The model as it can be served: the KV pool of the worker beside this sidecar may be too small for its context.
+    pub(super) fn served(&self) -> Arc<ServedModel> {
+        match self.shared.own.max_context() {
+            Some(max_context) if max_context < self.served.max_context => {
+                Arc::new(ServedModel { max_context, ..ServedModel::clone(&self.served) })
+            }
+            _ => self.served.clone(),
+        }
     }
 
     async fn answer(self: Arc<Self>, api: Api, request: axum::extract::Request) -> Response {
@@ -127,8 +138,12 @@ impl Front {
             let message = "Too many requests are being served.";
             ApiError::unavailable("overloaded", message, Duration::from_secs(1))
         };
+        let body = {
+            let _reading = self.shared.places.read().ok_or_else(full)?;
+            read_body(&parts.headers, body, BodyLimits::default()).await?
+        };
+        // Only whoever has sent all of a request takes a place from the others.
         let place = Place::take(&self.shared).ok_or_else(full)?;
-        let body = read_body(&parts.headers, body, BodyLimits::default()).await?;
         self.serve(Asked { api, parts, tenant, request_id, trace, arrived, place }, body).await
     }
 

@@ -25,6 +25,8 @@ pub(super) struct WorkerLoad {
     pub free_kv_tokens: u64,
     /// Sessions held.
     pub sessions: u32,
+    /// Longest prompt with its output that it can hold, tokens.
+    pub max_context: u64,
 }
 
 impl From<&LoadReport> for WorkerLoad {
@@ -38,6 +40,7 @@ impl From<&LoadReport> for WorkerLoad {
             windowed_itl_s: report.windowed_itl_s,
             free_kv_tokens: (report.kv.free + report.kv.cached).saturating_mul(BLOCK_TOKENS as u64),
             sessions: narrow(report.sessions),
+            max_context: report.max_context,
         }
     }
 }
@@ -96,6 +99,7 @@ impl WorkerLoad {
             windowed_itl_s: mean("windowed_itl_seconds")?,
             free_kv_tokens: reclaimable.saturating_mul(BLOCK_TOKENS as u64),
             sessions: narrow(count("sessions", None)?),
+            max_context: count("max_context_tokens", None)?,
         })
     }
 }
@@ -128,6 +132,7 @@ mod tests {
             windowed_itl_seconds: None,
             kv_blocks: KvBlocks { total: 10, free: 4, active: 3, leased: 1, cached: 2 },
             sessions: 7,
+            max_context_tokens: 320,
             ready: true,
         };
         let text = metrics.render_load_of(&sample).unwrap();
@@ -140,6 +145,7 @@ mod tests {
             windowed_itl_s: None,
             free_kv_tokens: 6 * BLOCK_TOKENS as u64,
             sessions: 7,
+            max_context: 320,
         };
         assert_eq!(WorkerLoad::parse(&text).unwrap(), expected);
         let without = text.lines().filter(|line| !line.contains("backlog")).collect::<Vec<_>>().join("\n");

@@ -17,6 +17,7 @@ pub fn main(args: Args) -> ExitCode {
         eprintln!("{}", process::chain(&error));
         return ExitCode::from(process::exit::USAGE);
     }
+    process::raise_file_limit();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&StartError::System(error)),

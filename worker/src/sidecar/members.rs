@@ -1,4 +1,5 @@
-//! The decode workers with their sidecars: who lives, and who has room for a session.
+//! The decode workers with their sidecars: who lives, and who has room for a session. Whoever the topology does not name is
+//! not there, whatever others say.
 
 use std::collections::HashMap;
 
@@ -8,7 +9,10 @@ use parking_lot::Mutex;
 use super::clock::Clock;
 use super::health::{Failure, Health, SILENCE_S};
 use super::wire::MemberStatus;
-use crate::topology::Topology;
+use crate::topology::{DecodeMember, Topology};
+
+/// One of whom nothing is known.
+const UNKNOWN: BindCandidate = BindCandidate { free_kv_tokens: 0, sessions: 0, running: 0, ready: false };
 
 /// What is known of the decode members, by name.
 #[derive(Debug)]
@@ -33,8 +37,8 @@ impl Member {
     }
 
     fn candidate(&self, now_s: f64) -> BindCandidate {
-        let unknown = BindCandidate { free_kv_tokens: 0, sessions: 0, running: 0, ready: true };
-        let known = self.status.as_ref().map_or(unknown, |(status, at_s)| BindCandidate {
+        let unheard = BindCandidate { ready: true, ..UNKNOWN };
+        let known = self.status.as_ref().map_or(unheard, |(status, at_s)| BindCandidate {
             free_kv_tokens: status.free_kv_tokens,
             sessions: status.sessions,
             running: status.running,
@@ -56,9 +60,15 @@ impl Members {
         Self { clock, members: Mutex::default() }
     }
 
-    /// Forgets members that the topology no longer has.
+    /// Knows exactly the members that the topology names.
     pub(super) fn keep(&self, topology: &Topology) {
-        self.members.lock().retain(|name, _| topology.decode.iter().any(|member| member.name == *name));
+        let now_s = self.clock.now_s();
+        let mut members = self.members.lock();
+        let mut before = std::mem::take(&mut *members);
+        for DecodeMember { name, .. } in &topology.decode {
+            let member = before.remove(name).unwrap_or_else(|| Member::new(now_s));
+            members.insert(name.clone(), member);
+        }
     }
 
     /// Takes in a status that came just now.
@@ -75,14 +85,14 @@ impl Members {
     /// Takes in a call that failed.
     pub(super) fn failed(&self, name: &str, failure: Failure) {
         let now_s = self.clock.now_s();
-        if self.with(name, |member| member.health.failed(failure, now_s)) {
+        if self.with(name, |member| member.health.failed(failure, now_s)) == Some(true) {
             tracing::warn!(member = name, ?failure, "a decode member is gone");
         }
     }
 
     /// Whether the member's sidecar answers, as far as is known.
     pub(super) fn alive(&self, name: &str) -> bool {
-        self.members.lock().get(name).is_none_or(|member| member.health.alive())
+        self.with(name, |member| member.health.alive()) == Some(true)
     }
 
     /// Notes a session that was bound to a member and will need `tokens` of KV.
@@ -94,12 +104,11 @@ impl Members {
     /// What binding sees of a member.
     pub(super) fn candidate(&self, name: &str) -> BindCandidate {
         let now_s = self.clock.now_s();
-        self.with(name, |member| member.candidate(now_s))
+        self.with(name, |member| member.candidate(now_s)).unwrap_or(UNKNOWN)
     }
 
-    fn with<T>(&self, name: &str, use_it: impl FnOnce(&mut Member) -> T) -> T {
-        let now_s = self.clock.now_s();
-        use_it(self.members.lock().entry(name.to_owned()).or_insert_with(|| Member::new(now_s)))
+    fn with<T>(&self, name: &str, use_it: impl FnOnce(&mut Member) -> T) -> Option<T> {
+        self.members.lock().get_mut(name).map(use_it)
     }
 }
 
@@ -111,9 +120,25 @@ mod tests {
         MemberStatus { name: name.into(), ready, free_kv_tokens, sessions: 1, running: 0, age_ms }
     }
 
+    fn members(names: &[&str]) -> Members {
+        let members = Members::new(Clock::new());
+        members.keep(&topology(names));
+        members
+    }
+
+    fn topology(names: &[&str]) -> Topology {
+        let member = |name: &&str| DecodeMember {
+            name: (*name).into(),
+            worker_url: String::new(),
+            sidecar_url: String::new(),
+            kv_addr: String::new(),
+        };
+        Topology { decode: names.iter().map(member).collect(), ..Topology::default() }
+    }
+
     #[test]
     fn sessions_bound_since_the_status_count_until_the_next() {
-        let members = Members::new(Clock::new());
+        let members = members(&["a"]);
         members.answered(status("a", 1000, true, 0));
         members.bound("a", 300);
         let candidate = members.candidate("a");
@@ -124,7 +149,7 @@ mod tests {
 
     #[test]
     fn neither_the_gone_nor_the_unready_nor_the_unseen_get_sessions() {
-        let members = Members::new(Clock::new());
+        let members = members(&["a", "b"]);
         assert!(members.alive("a") && members.candidate("a").ready);
         members.answered(status("a", 1000, false, 0));
         assert!(members.alive("a") && !members.candidate("a").ready);
@@ -133,7 +158,19 @@ mod tests {
         members.answered(status("b", 1000, true, 0));
         members.failed("b", Failure::Refused);
         assert!(!members.alive("b") && !members.candidate("b").ready);
-        members.keep(&Topology::default());
-        assert!(members.alive("b"));
+    }
+
+    #[test]
+    fn only_the_topology_makes_members() {
+        let members = members(&["a"]);
+        members.answered(status("a", 1000, true, 0));
+        members.answered(status("x", 1000, true, 0));
+        members.bound("x", 10);
+        assert!(!members.alive("x") && !members.candidate("x").ready);
+        members.keep(&topology(&["a", "x"]));
+        assert_eq!(members.candidate("a").free_kv_tokens, 1000);
+        assert!(members.alive("x") && members.candidate("x").ready);
+        members.keep(&topology(&["x"]));
+        assert!(!members.alive("a") && !members.candidate("a").ready);
     }
 }

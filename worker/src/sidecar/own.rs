@@ -39,7 +39,9 @@ impl OwnWorker {
             if back {
                 self.fence.fetch_max(epochs.next(0), Ordering::Relaxed);
             }
-            state.1 = load;
+            // A worker that loads its model cannot say yet, and its last word will hold again.
+            let max_context = if load.max_context > 0 { load.max_context } else { state.1.max_context };
+            state.1 = WorkerLoad { max_context, ..load };
             back
         };
         if back {
@@ -59,6 +61,12 @@ impl OwnWorker {
     pub(super) fn ready(&self) -> bool {
         let state = self.state.lock();
         state.0.alive() && state.1.ready
+    }
+
+    /// Longest prompt with its output that it can hold, tokens, once it has said so.
+    pub(super) fn max_context(&self) -> Option<usize> {
+        let known = self.state.lock().1.max_context;
+        (known > 0).then(|| usize::try_from(known).unwrap_or(usize::MAX))
     }
 
     /// Bindings with an epoch up to this one are void.
@@ -88,8 +96,8 @@ mod tests {
     #[test]
     fn a_worker_that_comes_back_voids_older_bindings() {
         let (own, epochs) = (OwnWorker::new("d0".into(), Clock::new()), Epochs::default());
-        let ready = WorkerLoad { ready: true, ..WorkerLoad::default() };
-        assert!(!own.ready());
+        let ready = WorkerLoad { ready: true, max_context: 64, ..WorkerLoad::default() };
+        assert!(!own.ready() && own.max_context().is_none());
         own.answered(ready, &epochs);
         assert!(own.ready() && own.status().ready);
         let first = own.fence();
@@ -101,5 +109,7 @@ mod tests {
         own.answered(ready, &epochs);
         own.answered(ready, &epochs);
         assert!(own.ready() && own.fence() > binding);
+        own.answered(WorkerLoad::default(), &epochs);
+        assert!(!own.ready() && own.max_context() == Some(64));
     }
 }

@@ -75,12 +75,13 @@ impl Shared {
         age_s: f64,
         decode: DecodeLoad,
     ) -> Decision {
-        let prefills = self.loads(workers);
+        let prefills = self.loads(workers, opened);
         self.policy.decide(&self.input(&prefills, opened, age_s, decode, &self.estimate.current()))
     }
 
-    fn loads(&self, workers: &[PrefillMember]) -> Vec<PrefillLoad> {
-        workers.iter().map(|worker| self.signals.load(&worker.name)).collect()
+    fn loads(&self, workers: &[PrefillMember], opened: &RoundOpened) -> Vec<PrefillLoad> {
+        let prompt = opened.history + opened.increment;
+        workers.iter().map(|worker| self.signals.load(&worker.name, prompt)).collect()
     }
 
     fn input<'a>(
@@ -112,7 +113,7 @@ impl Shared {
         age_s: f64,
         decode: DecodeLoad,
     ) {
-        let prefills = self.loads(workers);
+        let prefills = self.loads(workers, opened);
         let model = self.estimate.current();
         let input = self.input(&prefills, opened, age_s, decode, &model);
         let mut best: Vec<(f64, &PrefillMember)> = workers

@@ -9,7 +9,6 @@ use ampd_kv::tls::TlsFiles;
 use ampd_telemetry::SidecarMetrics;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,6 +20,7 @@ use super::config::{self, Config};
 use super::error::StartError;
 use super::front::Front;
 use super::home::Home;
+use super::inflight::Places;
 use super::lines::Lines;
 use super::members::Members;
 use super::model::{Estimate, guess};
@@ -97,7 +97,7 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         home: Home::new(config.session_ttl_s),
         known: Known::new(config.session_ttl_s),
         rounds: Rounds::new(config.session_ttl_s),
-        places: Arc::new(Semaphore::new(config.max_inflight)),
+        places: Places::new(config.max_inflight),
         tasks: TaskTracker::new(),
         shutdown: shutdown.clone(),
         stopped: stopped.clone(),
@@ -145,7 +145,8 @@ impl Servers {
         let time = shared.config.grace;
         // Connections outlive the requests on them, so that whoever is cut off can still be told.
         let grace = time + LAST_WORDS;
-        let limits = HttpLimits { connections: shared.config.max_inflight * 2, ..HttpLimits::default() };
+        let connections = Places::connections(shared.config.max_inflight);
+        let limits = HttpLimits { connections, ..HttpLimits::default() };
         let front = serve(public, front, HttpServer { limits, tls: None, shutdown: shutdown.clone(), grace });
         let server = HttpServer { limits: HttpLimits::default(), tls, shutdown: shutdown.clone(), grace };
         let internal = serve(internal, internal::router(shared.clone()), server);

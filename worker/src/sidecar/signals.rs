@@ -67,7 +67,7 @@ impl Signals {
             let signal = before.remove(name).unwrap_or_else(|| Signal {
                 id: self.dispatches.fetch_add(1, Ordering::Relaxed),
                 // Until something is known a worker is taken for idle and able.
-                load: WorkerLoad { ready: true, ..WorkerLoad::default() },
+                load: WorkerLoad { ready: true, max_context: u64::MAX, ..WorkerLoad::default() },
                 at_s: f64::NEG_INFINITY,
                 health: Health::new(true, now_s),
                 suspicion: Suspicion::default(),
@@ -121,8 +121,8 @@ impl Signals {
         Dispatch { signals: self.clone(), task }
     }
 
-    /// What a routing policy sees of the worker.
-    pub(super) fn load(&self, name: &str) -> PrefillLoad {
+    /// What a routing policy sees of the worker when a prompt of so many tokens is to be prefilled.
+    pub(super) fn load(&self, name: &str, prompt: usize) -> PrefillLoad {
         let now_s = self.clock.now_s();
         self.with(name, |signal| {
             let Signal { id, load, at_s, health, suspicion } = signal;
@@ -131,7 +131,10 @@ impl Signals {
                 backlog_s: self.inflight.lock().backlog_s(*id, load.backlog_s, *at_s, now_s),
                 cached_history: None,
                 fresh: self.ages.of(now_s - *at_s) != Freshness::Stale,
-                ready: load.ready && health.alive() && !suspicion.holds(now_s),
+                ready: load.ready
+                    && prompt as u64 <= load.max_context
+                    && health.alive()
+                    && !suspicion.holds(now_s),
             }
         })
         .unwrap_or_default()
@@ -159,14 +162,14 @@ mod tests {
     }
 
     fn busy(backlog_s: f64) -> WorkerLoad {
-        WorkerLoad { ready: true, backlog_s, ..WorkerLoad::default() }
+        WorkerLoad { ready: true, max_context: u64::MAX, backlog_s, ..WorkerLoad::default() }
     }
 
     #[test]
     fn unknown_workers_may_be_used_but_not_judged() {
-        let load = signals().load("p0");
+        let load = signals().load("p0", 1);
         assert!(load.ready && !load.fresh && load.backlog_s == 0.0);
-        assert!(!signals().load("nobody").ready);
+        assert!(!signals().load("nobody", 1).ready);
     }
 
     #[test]
@@ -174,11 +177,11 @@ mod tests {
         let signals = signals();
         signals.read("p0", busy(100.0), signals.clock.now_s());
         let dispatch = signals.dispatch("p0", 50.0);
-        let both = signals.load("p0").backlog_s;
+        let both = signals.load("p0", 1).backlog_s;
         assert!((149.0..=150.0).contains(&both), "{both}");
-        assert_eq!(signals.load("p1").backlog_s, 0.0);
+        assert_eq!(signals.load("p1", 1).backlog_s, 0.0);
         drop(dispatch);
-        assert!((99.0..=100.0).contains(&signals.load("p0").backlog_s));
+        assert!((99.0..=100.0).contains(&signals.load("p0", 1).backlog_s));
     }
 
     #[test]
@@ -186,23 +189,23 @@ mod tests {
         let signals = signals();
         let now_s = signals.clock.now_s();
         signals.read("p0", busy(1.0), now_s - 5.0);
-        assert!(signals.load("p0").fresh);
+        assert!(signals.load("p0", 1).fresh);
         signals.read("p0", busy(9.0), now_s - 11.0);
-        assert!(signals.load("p0").backlog_s <= 1.0);
+        assert!(signals.load("p0", 1).backlog_s <= 1.0);
         signals.read("p1", busy(1.0), now_s - 11.0);
-        assert!(!signals.load("p1").fresh && signals.load("p1").ready);
+        assert!(!signals.load("p1", 1).fresh && signals.load("p1", 1).ready);
     }
 
     #[test]
     fn who_fails_is_left_alone_for_a_while() {
         let signals = signals();
         signals.ended("p0", Some(Fallback::TransferFailed));
-        assert!(!signals.load("p0").ready && signals.load("p1").ready);
+        assert!(!signals.load("p0", 1).ready && signals.load("p1", 1).ready);
         signals.ended("p0", None);
-        assert!(signals.load("p0").ready);
+        assert!(signals.load("p0", 1).ready);
         signals.failed("p1", Failure::Refused);
-        assert!(!signals.load("p1").ready);
+        assert!(!signals.load("p1", 1).ready);
         signals.follow(["p1"].into_iter());
-        assert!(!signals.load("p0").ready && !signals.load("p1").ready);
+        assert!(!signals.load("p0", 1).ready && !signals.load("p1", 1).ready);
     }
 }

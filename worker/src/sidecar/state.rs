@@ -6,7 +6,7 @@ use ampd_scheduler::RoutingPolicy;
 use ampd_scheduler::rendezvous;
 use ampd_telemetry::SidecarMetrics;
 use arc_swap::ArcSwap;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -14,6 +14,7 @@ use super::clients::Clients;
 use super::clock::Clock;
 use super::config::Config;
 use super::home::Home;
+use super::inflight::Places;
 use super::lines::Lines;
 use super::members::Members;
 use super::model::Estimate;
@@ -55,7 +56,7 @@ pub(super) struct Shared {
     /// The rounds that run on the own worker.
     pub rounds: Rounds,
     /// Requests that may be served at once.
-    pub places: Arc<Semaphore>,
+    pub places: Places,
     /// Everything that runs beside its caller.
     pub tasks: TaskTracker,
     /// Told to stop.

@@ -95,7 +95,9 @@ mod tests {
     #[test]
     fn what_is_not_the_workers_fault_is_not_held_against_it() {
         let mut suspicion = Suspicion::default();
-        suspicion.failed(Fallback::KvExhausted, 10.0);
-        assert!(!suspicion.holds(10.0));
+        for fallback in [Fallback::KvExhausted, Fallback::NothingRemote] {
+            suspicion.failed(fallback, 10.0);
+            assert!(!suspicion.holds(10.0));
+        }
     }
 }

@@ -29,6 +29,8 @@ const READ_DEADLINE: Duration = Duration::from_millis(500);
 
 /// Starts watching; everything ends with the shutdown.
 pub(super) fn start(shared: &Arc<Shared>) {
+    // Before the first request is served.
+    shared.take_in(&shared.topology());
     shared.tasks.spawn(follow_topology(shared.clone()));
     shared.tasks.spawn(watch_own(shared.clone()));
     shared.tasks.spawn(watch_members(shared.clone()));

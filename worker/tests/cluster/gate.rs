@@ -40,8 +40,8 @@ impl Gate {
         Self { address, state }
     }
 
-    pub fn url(&self) -> String {
-        format!("http://{}", self.address)
+    pub fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://{}", self.address)
     }
 
     /// Nothing passes any more, as if the server were stopped.

@@ -7,7 +7,7 @@ pub mod client;
 pub mod gate;
 
 use std::future::Future;
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -42,11 +42,35 @@ pub struct Plan {
     pub decode: usize,
     pub prefill: usize,
     pub sidecar_flags: Vec<String>,
+    /// KV pools of decode and prefill workers, blocks.
+    pub kv_blocks: [usize; 2],
+    /// How long a sidecar's requests may go on when it is to stop.
+    pub grace: Duration,
+    /// Whether all that is internal listens as if it could be reached from elsewhere.
+    pub is_open: bool,
 }
 
 impl Plan {
     pub fn new(decode: usize, prefill: usize) -> Self {
-        Self { decode, prefill, sidecar_flags: Vec::new() }
+        Self {
+            decode,
+            prefill,
+            sidecar_flags: Vec::new(),
+            kv_blocks: [256; 2],
+            grace: Duration::from_secs(5),
+            is_open: false,
+        }
+    }
+
+    /// An address for an internal listener. The open one is loopback by another name, which nothing takes for loopback.
+    fn address(&self, port: u16) -> SocketAddr {
+        let ip = Ipv4Addr::LOCALHOST;
+        let ip = if self.is_open { ip.to_ipv6_mapped().into() } else { ip.into() };
+        SocketAddr::new(ip, port)
+    }
+
+    fn scheme(&self) -> &'static str {
+        if self.is_open { "https" } else { "http" }
     }
 
     pub fn flags(mut self, flags: &[&str]) -> Self {
@@ -136,15 +160,15 @@ impl Cluster {
         }
         let (mut decode, mut prefill) = (Vec::new(), Vec::new());
         for index in 0..plan.decode {
-            decode.push(worker(&dir, Role::Decode, format!("decode-{index}")).await);
+            decode.push(worker(&dir, &plan, Role::Decode, format!("decode-{index}")).await);
         }
         for index in 0..plan.prefill {
-            prefill.push(worker(&dir, Role::Prefill, format!("prefill-{index}")).await);
+            prefill.push(worker(&dir, &plan, Role::Prefill, format!("prefill-{index}")).await);
         }
         let member = |worker: &Worker| DecodeMember {
             name: worker.name.clone(),
-            worker_url: worker.gate.url(),
-            sidecar_url: format!("http://127.0.0.1:{}", free_port()),
+            worker_url: worker.gate.url(plan.scheme()),
+            sidecar_url: format!("{}://{}", plan.scheme(), plan.address(free_port())),
             kv_addr: worker.kv_address.unwrap().to_string(),
         };
         let topology = Topology {
@@ -153,7 +177,10 @@ impl Cluster {
             decode: decode.iter().map(member).collect(),
             prefill: prefill
                 .iter()
-                .map(|worker| PrefillMember { name: worker.name.clone(), worker_url: worker.gate.url() })
+                .map(|worker| PrefillMember {
+                    name: worker.name.clone(),
+                    worker_url: worker.gate.url(plan.scheme()),
+                })
                 .collect(),
         };
         let mut cluster = Self { dir, decode, prefill, sidecars: Vec::new(), topology, plan };
@@ -187,9 +214,9 @@ impl Cluster {
             "--model-name=tiny".into(),
             "--model-alias=small".into(),
             "--listen=127.0.0.1:0".into(),
-            format!("--internal-listen={}", member.sidecar_url.trim_start_matches("http://")),
+            format!("--internal-listen={}", member.sidecar_url.split_once("://").unwrap().1),
             format!("--tls-dir={}", text(&self.dir.path().join("sidecar"))),
-            "--grace=5s".into(),
+            format!("--grace={}ms", self.plan.grace.as_millis()),
         ];
         flags.extend(self.plan.sidecar_flags.iter().cloned());
         let shutdown = CancellationToken::new();
@@ -199,7 +226,8 @@ impl Cluster {
 
     /// Waits until every sidecar sees every living worker.
     async fn ready(&self) {
-        for worker in self.decode.iter().chain(&self.prefill) {
+        // Open workers answer to members of the service only; the sidecars say how they are.
+        for worker in self.decode.iter().chain(&self.prefill).filter(|_| !self.plan.is_open) {
             let client = Client::new(worker.address);
             eventually("a worker is ready", || async { client.get("/readyz").await.status == 200 }).await;
         }
@@ -280,7 +308,8 @@ impl Cluster {
     }
 }
 
-async fn worker(dir: &tempfile::TempDir, role: Role, name: String) -> Worker {
+async fn worker(dir: &tempfile::TempDir, plan: &Plan, role: Role, name: String) -> Worker {
+    let blocks = plan.kv_blocks[usize::from(role == Role::Prefill)];
     let flags = [
         "worker".to_owned(),
         format!("--role={role}"),
@@ -288,10 +317,10 @@ async fn worker(dir: &tempfile::TempDir, role: Role, name: String) -> Worker {
         "--namespace=default".into(),
         "--service=chat".into(),
         format!("--model={}", text(&dir.path().join("model"))),
-        "--listen=127.0.0.1:0".into(),
+        format!("--listen={}", plan.address(0)),
         format!("--tls-dir={}", text(&dir.path().join(role.name()))),
         "--threads=1".into(),
-        "--kv-blocks=256".into(),
+        format!("--kv-blocks={blocks}"),
         "--grace=0s".into(),
     ];
     let shutdown = CancellationToken::new();

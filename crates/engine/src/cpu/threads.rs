@@ -1,4 +1,6 @@
-//! A small pool for work that lasts microseconds: threads wait a moment for each other before they go to sleep.
+//! A small pool for work that lasts microseconds: threads wait a moment for each other before they go to sleep, and nobody
+//! waits for a helper that has not begun. Where other programs use the cores, the caller does alone what helpers do not
+//! come for.
 
 #![allow(unsafe_code)]
 
@@ -9,15 +11,18 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 
-/// Turns of waiting before a thread sleeps: tens of microseconds, as long as the gap between two jobs of one step. A
-/// thread that waits longer waits for a core that something else uses, and must not keep the other one from it.
-const SPINS: u32 = 4_000;
+/// How long a thread waits before it sleeps: as long as the gap between two jobs of one step. A thread that waits longer
+/// waits for a core that something else uses, and must not keep the other one from it.
+const PATIENCE: Duration = Duration::from_micros(60);
+/// Turns of waiting between two looks at the clock; one takes from 10 to 50 ns, as the processor will.
+const TURNS: u32 = 64;
 
 /// A job: called once by each thread, with the thread's index.
 type Job = dyn Fn(usize) + Sync;
 
-/// The current job; the lifetime is erased, because [`Pool::run`] returns only after every helper is done with it.
+/// The current job; the lifetime is erased, because [`Pool::run`] returns only after every helper that began is done.
 #[derive(Clone, Copy)]
 struct JobPointer(*const Job);
 
@@ -26,13 +31,14 @@ unsafe impl Send for JobPointer {}
 
 #[derive(Default)]
 struct Shared {
+    /// Number of the newest job, and the job while helpers may begin it.
     job: Mutex<(usize, Option<JobPointer>)>,
     wake: Condvar,
     /// Number of the newest job, readable without the lock.
     round: AtomicUsize,
-    /// Helpers that are not done with the newest job.
+    /// Helpers that have begun a job and are not done; raised under the lock.
     busy: AtomicUsize,
-    /// Whether the caller sleeps until they are.
+    /// Whether the caller sleeps until there are none.
     waiting: AtomicBool,
     done: Condvar,
     /// What a helper panicked with.
@@ -48,11 +54,14 @@ impl Shared {
 
 /// Waits a moment for `condition`.
 fn spin(condition: impl Fn() -> bool) {
-    for _ in 0..SPINS {
-        if condition() {
-            return;
+    let start = Instant::now();
+    while start.elapsed() < PATIENCE {
+        for _ in 0..TURNS {
+            if condition() {
+                return;
+            }
+            std::hint::spin_loop();
         }
-        std::hint::spin_loop();
     }
 }
 
@@ -81,7 +90,8 @@ impl Pool {
         self.helpers.len() + 1
     }
 
-    /// Calls `job` once on every thread and returns when all calls have.
+    /// Calls `job` on this thread, and once on every helper that comes before this thread is done; returns when all calls
+    /// have.
     ///
     /// # Panics
     /// When a call panics.
@@ -89,7 +99,6 @@ impl Pool {
         if self.helpers.is_empty() {
             return job(0);
         }
-        self.shared.busy.store(self.helpers.len(), Ordering::SeqCst);
         // SAFETY: only the lifetime changes; the wait below, which a panic does not skip, outlasts every use.
         let pointer =
             JobPointer(unsafe { std::mem::transmute::<&(dyn Fn(usize) + Sync), &'static Job>(job) });
@@ -100,6 +109,8 @@ impl Pool {
         }
         self.shared.wake.notify_all();
         let own = catch_unwind(AssertUnwindSafe(|| job(0)));
+        // From here on no helper begins it.
+        self.shared.job().1 = None;
         self.wait();
         let helpers = self.shared.panic.lock().unwrap_or_else(PoisonError::into_inner).take();
         if let Some(cause) = own.err().or(helpers) {
@@ -107,7 +118,7 @@ impl Pool {
         }
     }
 
-    /// Waits until every helper is done with the newest job.
+    /// Waits until every helper is done that has begun the newest job.
     fn wait(&self) {
         let all_done = || self.shared.busy.load(Ordering::SeqCst) == 0;
         spin(all_done);
@@ -153,13 +164,13 @@ fn help(shared: &Shared, index: usize) {
             return;
         }
         seen = current.0;
-        let job = current.1;
+        let Some(JobPointer(job)) = current.1 else { continue };
+        shared.busy.fetch_add(1, Ordering::SeqCst);
         drop(current);
-        if let Some(JobPointer(job)) = job {
-            // SAFETY: `Pool::run` keeps the job alive until this helper is counted as done.
-            if let Err(cause) = catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(index) })) {
-                *shared.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
-            }
+        // SAFETY: this helper was counted as busy before `Pool::run` withdrew the job, which it does under the same lock,
+        // and `Pool::run` keeps the job alive until no helper is busy.
+        if let Err(cause) = catch_unwind(AssertUnwindSafe(|| unsafe { (*job)(index) })) {
+            *shared.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(cause);
         }
         if shared.busy.fetch_sub(1, Ordering::SeqCst) == 1 && shared.waiting.load(Ordering::SeqCst) {
             // With the lock taken once, the caller either sleeps already or has not looked yet.
@@ -183,6 +194,8 @@ impl Drop for Pool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Barrier;
+
     use super::*;
 
     #[test]
@@ -205,8 +218,10 @@ mod tests {
         let pool = Pool::new(3).unwrap();
         for who in 0..3 {
             let finished = AtomicUsize::new(0);
+            let all = Barrier::new(3);
             let run = || {
                 pool.run(&|thread| {
+                    all.wait();
                     assert!(thread != who, "thread {who} fails");
                     finished.fetch_add(1, Ordering::SeqCst);
                 });
@@ -227,7 +242,9 @@ mod tests {
     fn the_caller_is_woken_by_slow_helpers() {
         let pool = Pool::new(2).unwrap();
         for _ in 0..200 {
+            let both = Barrier::new(2);
             let slow = |thread: usize| {
+                both.wait();
                 if thread == 1 {
                     (0..20).for_each(|_| std::thread::yield_now());
                     spin(|| false);

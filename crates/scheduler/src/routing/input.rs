@@ -35,7 +35,7 @@ pub struct PrefillLoad {
     pub cached_history: Option<u32>,
     /// Whether the signal is recent enough to decide on.
     pub fresh: bool,
-    /// Whether it takes tasks.
+    /// Whether it takes this task: it is ready, and its KV pool has room for history and increment.
     pub ready: bool,
 }
 

@@ -38,6 +38,9 @@ metrics! {
         "KV blocks by class; free, active, leased and cached add up to total.",
         { labels: &[Label::fixed("class", CLASSES)], load: true };
     sessions: Gauge = "ampd_worker_sessions", "sessions", "Sessions whose KV is held.", { load: true };
+    max_context_tokens: Gauge = "ampd_worker_max_context_tokens", "tokens",
+        "Longest prompt with its output that the worker can hold: the model's context, or what the KV pool has room for.",
+        { load: true };
     ready: Gauge = "ampd_worker_ready", "1 or 0", "Whether the worker takes work.", { load: true };
 
     rounds: Counters<1> = "ampd_worker_rounds_total", "rounds", "Rounds that ended, by outcome.",

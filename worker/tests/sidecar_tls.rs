@@ -1,0 +1,101 @@
+//! A service whose internal addresses are not loopback: everything between its members runs under TLS.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
+
+mod cluster;
+
+use std::time::Duration;
+
+use ampd_kv::tls::{CertificateAuthority, Identity, Role, TlsFiles};
+use cluster::client::{Client, assistant, user};
+use cluster::{Cluster, Plan};
+use serde_json::json;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+const LONG: &str =
+    "and the other one of the two said that it is there on the right of it, near the water of the sea";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conversations_run_over_tls_between_all_members() {
+    let plan = Plan { is_open: true, ..Plan::new(2, 1) }.flags(&["--policy=always_remote"]);
+    let cluster = Cluster::start(plan).await;
+    assert!(cluster.topology.decode[0].worker_url.starts_with("https://"));
+    let mut messages = Vec::new();
+    for round in 1..=4 {
+        messages.push(user(&format!("{round}: {LONG}")));
+        // One of the two sidecars is not the one beside the session's worker.
+        let answer = cluster.client(round % 2).chat("talk", &messages, json!({})).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+        assert_eq!(answer.header("x-ampd-round"), round.to_string());
+        assert_eq!(answer.header("x-ampd-prefill"), "remote", "{}", answer.header("x-ampd-reason"));
+        messages.push(assistant(&answer.content()));
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_get_nothing_from_internal_addresses() {
+    let cluster = Cluster::start(Plan { is_open: true, ..Plan::new(1, 1) }).await;
+    let addresses = [cluster.decode[0].address, cluster.prefill[0].address, cluster.sidecars[0].internal];
+    // Another authority, the same names.
+    let folder = tempfile::tempdir().unwrap();
+    let authority = CertificateAuthority::new("chat", Duration::from_hours(1)).unwrap();
+    let identity = Identity::new("default", "chat", Role::Sidecar).unwrap();
+    authority.issue(&identity).unwrap().write(folder.path()).unwrap();
+    let stranger = TlsFiles::read(folder.path()).unwrap();
+    let mut trusting = stranger.client_config().unwrap();
+    trusting.dangerous().set_certificate_verifier(std::sync::Arc::new(Anybody));
+    for address in addresses {
+        // Plain HTTP.
+        assert_eq!(Client::new(address).get("/metrics").await.status, 0);
+        let mut plain = TcpStream::connect(address).await.unwrap();
+        plain.write_all(b"GET /metrics HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+        let mut answer = Vec::new();
+        let _ = plain.read_to_end(&mut answer).await;
+        assert!(!answer.starts_with(b"HTTP/"), "{}", String::from_utf8_lossy(&answer));
+        // A certificate that the service's authority has not signed.
+        let http = ampd_worker::protocol::http_client(Some(trusting.clone())).unwrap();
+        assert!(http.get(format!("https://{address}/metrics")).send().await.is_err());
+    }
+    cluster.stop().await;
+}
+
+/// Takes every server for the right one.
+#[derive(Debug)]
+struct Anybody;
+
+impl rustls::client::danger::ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &rustls_pki_types::CertificateDer<'_>,
+        _: &[rustls_pki_types::CertificateDer<'_>],
+        _: &rustls_pki_types::ServerName<'_>,
+        _: &[u8],
+        _: rustls_pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &rustls_pki_types::CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &rustls_pki_types::CertificateDer<'_>,
+        _: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        Ok(rustls::client::danger::HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        rustls::crypto::ring::default_provider().signature_verification_algorithms.supported_schemes()
+    }
+}

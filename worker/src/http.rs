@@ -9,9 +9,9 @@ mod listen;
 mod server;
 mod timed;
 
-pub use body::{BodyLimits, read_body, read_json};
+pub use body::{BodyLimits, WholeBody, read_body, read_json};
 pub use error::HttpError;
 pub use guard::guarded;
 pub use limits::HttpLimits;
 pub use listen::{ListenError, listen, require_tls};
-pub use server::{HttpServer, serve};
+pub use server::{HttpServer, HttpTls, serve};

@@ -1,6 +1,7 @@
 //! The workers of a service: a JSON file that is read again when it changes.
 
 use std::collections::HashSet;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
@@ -161,11 +162,14 @@ fn check_url(field: String, url: &str) -> Result<(), TopologyError> {
 }
 
 fn check_address(field: String, address: &str) -> Result<(), TopologyError> {
+    if is_host_port(address) { Ok(()) } else { bad(field, format!("{address:?} is not host:port")) }
+}
+
+/// Whether others can connect to `address`: a host, which is no placeholder for any, and a port.
+pub(crate) fn is_host_port(address: &str) -> bool {
+    let unspecified = address.parse::<SocketAddr>().is_ok_and(|address| address.ip().is_unspecified());
     let parts = address.rsplit_once(':').map(|(host, port)| (host, port.parse::<u16>()));
-    match parts {
-        Some((host, Ok(port))) if !host.is_empty() && port > 0 => Ok(()),
-        _ => bad(field, format!("{address:?} is not host:port")),
-    }
+    matches!(parts, Some((host, Ok(port))) if !host.is_empty() && port > 0) && !unspecified
 }
 
 /// Follows a file until `stop`: the receiver always holds the last valid topology. A file that cannot be used is told

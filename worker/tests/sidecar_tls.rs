@@ -61,6 +61,28 @@ async fn strangers_get_nothing_from_internal_addresses() {
     cluster.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn members_are_served_only_where_their_role_calls() {
+    let cluster = Cluster::start(Plan { is_open: true, ..Plan::new(1, 1) }).await;
+    let (decode, prefill) = (cluster.decode[0].address, cluster.prefill[0].address);
+    let sidecar = cluster.sidecars[0].internal;
+    for (role, address, served) in [
+        (Role::Sidecar, decode, true),
+        (Role::Prefill, decode, false),
+        (Role::Decode, prefill, true),
+        (Role::Prefill, prefill, false),
+        (Role::Decode, sidecar, false),
+    ] {
+        let files = TlsFiles::read(&cluster.dir.path().join(role.name())).unwrap();
+        let mut config = files.client_config().unwrap();
+        config.dangerous().set_certificate_verifier(std::sync::Arc::new(Anybody));
+        let http = ampd_worker::protocol::http_client(Some(config)).unwrap();
+        let answer = http.get(format!("https://{address}/metrics")).send().await;
+        assert_eq!(answer.is_ok_and(|answer| answer.status() == 200), served, "{role} at {address}");
+    }
+    cluster.stop().await;
+}
+
 /// Takes every server for the right one.
 #[derive(Debug)]
 struct Anybody;

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use serde::de::DeserializeOwned;
+use tokio::sync::{Semaphore, SemaphorePermit};
 
 use super::HttpError;
 
@@ -19,6 +20,22 @@ pub struct BodyLimits {
     pub timeout: Duration,
 }
 
+/// KiB that the bodies of this process may take together while they are read and understood.
+static ROOM: Semaphore = Semaphore::const_new(512 << 10);
+
+/// A body; it counts against the room of all bodies until it is dropped.
+#[derive(Debug)]
+pub struct WholeBody {
+    bytes: Bytes,
+    _room: Option<SemaphorePermit<'static>>,
+}
+
+impl AsRef<[u8]> for WholeBody {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
 impl Default for BodyLimits {
     fn default() -> Self {
         Self { bytes: 8 << 20, timeout: Duration::from_secs(30) }
@@ -28,11 +45,16 @@ impl Default for BodyLimits {
 /// Reads a whole body.
 ///
 /// # Errors
-/// 413 when it is (or says that it will be) too large, 408 when it takes too long, 400 when it breaks off.
-pub async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<Bytes, HttpError> {
+/// 413 when it is (or says that it will be) too large, 408 when it takes too long, 400 when it breaks off, 503 when all
+/// bodies together are too large.
+pub async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimits) -> Result<WholeBody, HttpError> {
     let too_large = || {
         let message = format!("the body exceeds {} bytes", limits.bytes);
         HttpError::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message).closing()
+    };
+    let full = || {
+        let message = "the bodies of all requests take too much memory now";
+        HttpError::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", message).closing()
     };
     let announced =
         headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
@@ -42,6 +64,7 @@ pub async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimits) -> R
     let whole = async {
         let mut body = body;
         let mut read = BytesMut::new();
+        let mut room: Option<SemaphorePermit<'static>> = None;
         while let Some(frame) = body.frame().await {
             let frame = frame.map_err(|error| {
                 HttpError::new(StatusCode::BAD_REQUEST, "body_broken", format!("the body broke off: {error}"))
@@ -51,10 +74,18 @@ pub async fn read_body(headers: &HeaderMap, body: Body, limits: BodyLimits) -> R
                 if read.len() + data.len() > limits.bytes {
                     return Err(too_large());
                 }
+                let kib = ((read.len() + data.len()).div_ceil(1024) - read.len().div_ceil(1024)) as u32;
+                let more = ROOM
+                    .try_acquire_many(kib)
+                    .map_err(|_| HttpError { retry_after: Some(Duration::from_secs(1)), ..full() })?;
+                match &mut room {
+                    Some(room) => room.merge(more),
+                    None => room = Some(more),
+                }
                 read.extend_from_slice(&data);
             }
         }
-        Ok(read.freeze())
+        Ok(WholeBody { bytes: read.freeze(), _room: room })
     };
     tokio::time::timeout(limits.timeout, whole).await.unwrap_or_else(|_| {
         let message = format!("the body was not there within {:?}", limits.timeout);
@@ -71,7 +102,7 @@ pub async fn read_json<T: DeserializeOwned>(
     body: Body,
     limits: BodyLimits,
 ) -> Result<T, HttpError> {
-    parse_json(&read_body(headers, body, limits).await?)
+    parse_json(read_body(headers, body, limits).await?.as_ref())
 }
 
 /// Reads JSON; see [`read_json`].
@@ -99,7 +130,7 @@ mod tests {
     const LIMITS: BodyLimits = BodyLimits { bytes: 10, timeout: Duration::from_millis(50) };
 
     async fn status(headers: &HeaderMap, body: Body) -> Result<Bytes, StatusCode> {
-        read_body(headers, body, LIMITS).await.map_err(|error| error.status)
+        read_body(headers, body, LIMITS).await.map(|body| body.bytes).map_err(|error| error.status)
     }
 
     #[tokio::test]
@@ -112,6 +143,14 @@ mod tests {
         let endless = futures::stream::pending::<Result<Frame<Bytes>, Infallible>>();
         let endless = Body::new(StreamBody::new(endless));
         assert_eq!(status(&none, endless).await, Err(StatusCode::REQUEST_TIMEOUT));
+        // Other tests of this process hold a few KiB at most.
+        let held = ROOM.acquire_many((512 << 10) - 64).await.unwrap();
+        let large = BodyLimits { bytes: 1 << 20, ..LIMITS };
+        let refused = read_body(&none, Body::from(vec![b' '; 100 << 10]), large).await.unwrap_err();
+        assert_eq!(refused.status, StatusCode::SERVICE_UNAVAILABLE);
+        drop(held);
+        let whole = read_body(&none, Body::from(vec![b' '; 100 << 10]), large).await.unwrap();
+        assert_eq!(whole.as_ref().len(), 100 << 10);
     }
 
     #[test]

@@ -57,7 +57,6 @@ fn check_host(version: Version, uri: &http::Uri, headers: &HeaderMap) -> Result<
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().map_err(|_| "the Host header is not text")?,
         (Some(_), Some(_)) => return Err("more than one Host header"),
-        (None, _) if version >= Version::HTTP_2 && uri.authority().is_some() => return Ok(()),
         (None, _) if version <= Version::HTTP_10 => return Ok(()),
         (None, _) => return Err("no Host header"),
     };
@@ -93,7 +92,6 @@ mod tests {
         assert_eq!(refused(request()), None);
         assert_eq!(refused(http::Request::get("/x")), Some(StatusCode::BAD_REQUEST));
         assert_eq!(refused(http::Request::get("/x").version(Version::HTTP_10)), None);
-        assert_eq!(refused(http::Request::get("http://a/x").version(Version::HTTP_2)), None);
         assert_eq!(refused(request().header("host", "b")), Some(StatusCode::BAD_REQUEST));
         assert_eq!(refused(http::Request::get("/x").header("host", "a b")), Some(StatusCode::BAD_REQUEST));
         assert_eq!(refused(request().uri("http://b/x")), Some(StatusCode::BAD_REQUEST));

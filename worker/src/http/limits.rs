@@ -15,8 +15,6 @@ pub struct HttpLimits {
     pub header_bytes: usize,
     /// Bytes of a request's target.
     pub uri_bytes: usize,
-    /// Concurrent streams of one HTTP/2 connection.
-    pub h2_streams: u32,
     /// How long a client may not take what is sent to it.
     pub write_timeout: Duration,
 }
@@ -29,7 +27,6 @@ impl Default for HttpLimits {
             headers: 64,
             header_bytes: 32 << 10,
             uri_bytes: 8 << 10,
-            h2_streams: 100,
             write_timeout: Duration::from_mins(1),
         }
     }

@@ -7,12 +7,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::extract::ConnectInfo;
 use hyper::body::Incoming;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto::Builder;
+use hyper::server::conn::http1::Builder;
+use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
@@ -28,11 +29,20 @@ pub struct HttpServer {
     /// Its limits.
     pub limits: HttpLimits,
     /// TLS, if the server speaks it.
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<HttpTls>,
     /// Ends the server: nothing is accepted any more, and connections end after the request that they serve.
     pub shutdown: CancellationToken,
     /// How long requests may go on after that before they are cut off.
     pub grace: Duration,
+}
+
+/// Encryption, and who may come.
+#[derive(Debug, Clone)]
+pub struct HttpTls {
+    /// Asks for certificates.
+    pub config: Arc<rustls::ServerConfig>,
+    /// SAN URIs of those who are served.
+    pub peers: Vec<String>,
 }
 
 /// Serves `app` until the shutdown is over: every connection has ended when this returns.
@@ -41,7 +51,7 @@ pub async fn serve(listener: TcpListener, app: Router, server: HttpServer) {
     let connection = Connection {
         app: guarded(app, limits),
         limits,
-        tls: tls.map(TlsAcceptor::from),
+        tls: tls.map(|tls| (TlsAcceptor::from(tls.config), tls.peers)),
         shutdown: shutdown.clone(),
         cut: CancellationToken::new(),
     };
@@ -85,11 +95,17 @@ pub async fn serve(listener: TcpListener, app: Router, server: HttpServer) {
     }
 }
 
+/// Who the client is, by its certificate.
+fn identity<S>(stream: &TlsStream<S>) -> Option<String> {
+    let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+    ampd_kv::tls::san_uri(certificate).ok()
+}
+
 /// What all connections of a server share.
 struct Connection {
     app: Router,
     limits: HttpLimits,
-    tls: Option<TlsAcceptor>,
+    tls: Option<(TlsAcceptor, Vec<String>)>,
     shutdown: CancellationToken,
     cut: CancellationToken,
 }
@@ -102,8 +118,11 @@ impl Connection {
         let served = async {
             match &self.tls {
                 None => self.speak(stream, peer).await,
-                Some(tls) => match tokio::time::timeout(timeout, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => self.speak(stream, peer).await,
+                Some((tls, peers)) => match tokio::time::timeout(timeout, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => match identity(&stream) {
+                        Some(uri) if peers.contains(&uri) => self.speak(stream, peer).await,
+                        uri => tracing::warn!(%peer, uri, "a member of another role is not served here"),
+                    },
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
                     Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
                 },
@@ -117,29 +136,20 @@ impl Connection {
 
     async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr) {
         let limits = &self.limits;
-        let stream = super::timed::Timed::new(stream, limits.header_timeout, limits.write_timeout);
+        let stream = super::timed::Timed::new(stream, limits.write_timeout);
         let app = self.app.clone();
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
             app.clone().oneshot(request)
         });
-        let mut builder = Builder::new(TokioExecutor::new());
+        // HTTP/1.1 alone: in HTTP/2 a client that grants no window, but answers pings, could hold what it has for ever.
+        let mut builder = Builder::new();
         builder
-            .http1()
             .timer(TokioTimer::new())
             .header_read_timeout(limits.header_timeout)
             // One more than allowed, so that the check before the routes can answer for itself.
             .max_headers(limits.headers + 1)
             .max_buf_size((limits.header_bytes + limits.uri_bytes).max(8 << 10));
-        builder
-            .http2()
-            .timer(TokioTimer::new())
-            .max_concurrent_streams(limits.h2_streams)
-            .max_header_list_size(limits.header_bytes as u32)
-            .initial_stream_window_size(64 << 10)
-            .initial_connection_window_size(1 << 20)
-            .keep_alive_interval(Duration::from_secs(20))
-            .keep_alive_timeout(Duration::from_secs(10));
         let connection = builder.serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let result = tokio::select! {

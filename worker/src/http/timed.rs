@@ -1,4 +1,4 @@
-//! A connection that gives up on peers that neither begin nor take anything, and ends so that its last answer arrives.
+//! A connection that gives up on peers that take nothing, and ends so that its last answer arrives.
 
 use std::io;
 use std::pin::Pin;
@@ -6,24 +6,15 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Instant, Sleep, sleep, sleep_until};
-
-/// How every HTTP/2 connection begins. A server that speaks both versions waits, without a limit of its own, until it
-/// knows whether the first bytes are these.
-const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+use tokio::time::{Sleep, sleep};
 
 /// How long a connection is read on after its end. Closing one with unread bytes resets it, and a reset can overtake the
 /// answer: a client that still sends a body that was refused would never learn why.
 const LINGER: Duration = Duration::from_secs(2);
 
-/// Fails reads when the first bytes do not tell the protocol within a time, and writes when the peer takes nothing for a
-/// time.
+/// Fails writes when the peer takes nothing for a time.
 pub(super) struct Timed<S> {
     stream: S,
-    /// Runs until the protocol is known.
-    opening: Option<Pin<Box<Sleep>>>,
-    /// Bytes read that equal the start of [`PREFACE`].
-    matched: usize,
     write_timeout: Duration,
     /// Runs while a write waits.
     writing: Option<Pin<Box<Sleep>>>,
@@ -32,21 +23,8 @@ pub(super) struct Timed<S> {
 }
 
 impl<S> Timed<S> {
-    pub(super) fn new(stream: S, opening: Duration, write_timeout: Duration) -> Self {
-        let opening = Some(Box::pin(sleep_until(Instant::now() + opening)));
-        Self { stream, opening, matched: 0, write_timeout, writing: None, lingering: None }
-    }
-
-    fn note_read(&mut self, read: &[u8]) {
-        if self.opening.is_none() {
-            return;
-        }
-        let expected = &PREFACE[self.matched..];
-        let length = read.len().min(expected.len());
-        self.matched += length;
-        if read[..length] != expected[..length] || self.matched == PREFACE.len() {
-            self.opening = None;
-        }
+    pub(super) fn new(stream: S, write_timeout: Duration) -> Self {
+        Self { stream, write_timeout, writing: None, lingering: None }
     }
 
     /// Watches over one kind of write.
@@ -68,22 +46,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Timed<S> {
         context: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        match Pin::new(&mut self.stream).poll_read(context, buffer) {
-            Poll::Ready(Ok(())) => {
-                let read = &buffer.filled()[before..];
-                self.note_read(read);
-                Poll::Ready(Ok(()))
-            }
-            Poll::Ready(Err(error)) => Poll::Ready(Err(error)),
-            Poll::Pending => match &mut self.opening {
-                Some(timer) => {
-                    ready!(timer.as_mut().poll(context));
-                    Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "no request came")))
-                }
-                None => Poll::Pending,
-            },
-        }
+        Pin::new(&mut self.stream).poll_read(context, buffer)
     }
 }
 

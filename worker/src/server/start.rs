@@ -19,9 +19,10 @@ use super::front::Front;
 use super::phase::Lifecycle;
 use super::supervise::{Supervisor, supervise};
 use super::{Args, tls};
-use crate::http::{ListenError, listen, require_tls};
+use crate::http::{HttpTls, ListenError, listen};
 use crate::process::exit;
 use crate::protocol::{ClientError, Role, http_client};
+use crate::topology::is_host_port;
 
 /// Why a worker cannot start, or why it ended.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +65,16 @@ pub enum ServerError {
     /// The backend cannot be made.
     #[error("the compute backend cannot be set up")]
     Backend(#[from] BackendError),
+    /// Nobody could reach the KV port.
+    #[error(
+        "--kv-advertise must be HOST:PORT at which prefill workers reach --kv-listen {listen}, and is {got}"
+    )]
+    KvAdvertise {
+        /// What was given.
+        got: String,
+        /// Where the port listens.
+        listen: SocketAddr,
+    },
     /// The KV pool would have no block.
     #[error("--kv-memory is less than one block of {needed} bytes")]
     KvMemory {
@@ -104,7 +115,9 @@ impl ServerError {
     #[must_use]
     pub fn exit_code(&self) -> u8 {
         match self {
-            Self::Listen(ListenError::Unprotected { .. }) | Self::Identity(_) => exit::USAGE,
+            Self::Listen(ListenError::Unprotected { .. }) | Self::Identity(_) | Self::KvAdvertise { .. } => {
+                exit::USAGE
+            }
             Self::Listen(_) | Self::Process(_) => exit::UNAVAILABLE,
             Self::Broken(_) | Self::Metrics(_) | Self::Client(_) | Self::Engine(_) => exit::SOFTWARE,
             _ => exit::CONFIG,
@@ -147,7 +160,6 @@ impl Running {
 /// # Errors
 /// When a flag or a file is wrong, or a port cannot be used.
 pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, ServerError> {
-    require_tls("--listen", args.listen, true, "--tls-dir")?;
     let role = match args.role {
         Role::Decode => ampd_kv::tls::Role::Decode,
         Role::Prefill => ampd_kv::tls::Role::Prefill,
@@ -159,11 +171,13 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
     if got != expected {
         return Err(ServerError::Certificate { expected, got });
     }
+    check_advertised(&args)?;
     let server_tls = Arc::new(files.server_config().map_err(unusable)?);
     let prefill_uri = identity.peer(ampd_kv::tls::Role::Prefill).uri();
     let calls = tls::client_config(&files, prefill_uri).map_err(unusable)?;
     let kv_client = Arc::new(files.client_config().map_err(unusable)?);
-    let metrics = WorkerMetrics::new(args.role.as_str(), &args.name)?;
+    let metrics =
+        WorkerMetrics::new(&format!("{}/{}", args.namespace, args.service), args.role.as_str(), &args.name)?;
 
     let (listener, address) = bound("--listen", args.listen)?;
     let kv_listener = match args.role {
@@ -181,13 +195,18 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         cut: CancellationToken::new(),
         worker: OnceLock::new(),
     };
+    let uri = |role| identity.peer(role).uri();
+    let callers = match args.role {
+        Role::Decode => vec![uri(ampd_kv::tls::Role::Sidecar)],
+        Role::Prefill => vec![uri(ampd_kv::tls::Role::Sidecar), uri(ampd_kv::tls::Role::Decode)],
+    };
     let supervisor = Supervisor {
         args,
         identity,
         front: Arc::new(front),
         listener,
         // On loopback the control API is plain HTTP.
-        tls: (!address.ip().is_loopback()).then(|| server_tls.clone()),
+        tls: (!address.ip().is_loopback()).then(|| HttpTls { config: server_tls.clone(), peers: callers }),
         kv_listener,
         kv_server: server_tls,
         kv_client,
@@ -196,6 +215,16 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
     };
     let task = tokio::spawn(supervise(supervisor));
     Ok(Running { address, kv_address, task })
+}
+
+/// Prefill workers must be able to reach the KV port.
+fn check_advertised(args: &Args) -> Result<(), ServerError> {
+    let advertised = args.kv_advertise.as_deref();
+    let reachable = advertised.map_or(!args.kv_listen.ip().is_unspecified(), is_host_port);
+    if args.role == Role::Prefill || reachable {
+        return Ok(());
+    }
+    Err(ServerError::KvAdvertise { got: advertised.unwrap_or("nothing").to_owned(), listen: args.kv_listen })
 }
 
 fn bound(flag: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {

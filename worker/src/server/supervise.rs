@@ -24,7 +24,7 @@ use super::prefill::{Dispatch, Order, PrefillSide, Queue, dispatch};
 use super::rounds::{DecodeSide, RoundTable};
 use super::start::ServerError;
 use super::stats::Stats;
-use crate::http::{HttpLimits, HttpServer, serve};
+use crate::http::{HttpLimits, HttpServer, HttpTls, serve};
 use crate::protocol::Role;
 
 /// How long answers may take to leave once everything is over.
@@ -40,7 +40,7 @@ pub(super) struct Supervisor {
     pub identity: Identity,
     pub front: Arc<Front>,
     pub listener: TcpListener,
-    pub tls: Option<Arc<rustls::ServerConfig>>,
+    pub tls: Option<HttpTls>,
     pub kv_listener: Option<(TcpListener, SocketAddr)>,
     pub kv_server: Arc<rustls::ServerConfig>,
     pub kv_client: Arc<rustls::ClientConfig>,

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use tokio::sync::Semaphore;
 
+use crate::http::WholeBody;
 use crate::openai::{Api, ApiError, Prompt, Request, ServedModel, parse_chat, parse_completion, tokenize};
 use crate::text::TextModel;
 
@@ -34,7 +34,7 @@ impl Encoder {
     pub(super) async fn encode(
         &self,
         api: Api,
-        body: Bytes,
+        body: WholeBody,
         served: Arc<ServedModel>,
     ) -> Result<(Request, Vec<Prompt>), ApiError> {
         let overloaded = || {
@@ -48,8 +48,8 @@ impl Encoder {
             // Held until the work is done, also when nobody waits for it any more.
             let _thread = thread;
             let request = match api {
-                Api::Chat => parse_chat(&body, &served)?,
-                Api::Completion => parse_completion(&body, &served)?,
+                Api::Chat => parse_chat(body.as_ref(), &served)?,
+                Api::Completion => parse_completion(body.as_ref(), &served)?,
             };
             let prompts = tokenize(&request, &text)?;
             Ok((request, prompts))

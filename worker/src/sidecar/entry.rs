@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::response::Response;
-use bytes::Bytes;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
@@ -13,6 +12,7 @@ use super::clock::unix_s;
 use super::front::{Asked, Front};
 use super::naming::{InvalidName, SessionName};
 use super::respond::Responder;
+use crate::http::WholeBody;
 use crate::openai::{ApiError, Renderer, Request, ResponseHead};
 
 /// Events of all choices on their way to the client; more wait at the workers.
@@ -22,7 +22,7 @@ const AT_ONCE: usize = 8;
 
 impl Front {
     /// Serves a request whose sender may ask.
-    pub(super) async fn serve(&self, asked: Asked, body: Bytes) -> Result<Response, ApiError> {
+    pub(super) async fn serve(&self, asked: Asked, body: WholeBody) -> Result<Response, ApiError> {
         let (request, prompts) = self.encoder.encode(asked.api, body, self.served()).await?;
         let session = self.session(&asked, &request)?;
         let salt = self.naming.salt(&asked.tenant, request.cache_salt.as_deref());

@@ -63,6 +63,14 @@ pub enum StartError {
     /// Namespace or service is no name.
     #[error("--namespace and --service")]
     Identity(#[from] InvalidIdentity),
+    /// The certificate is of another role or service.
+    #[error("the certificate in --tls-dir is of {got}, this sidecar is {expected}")]
+    Certificate {
+        /// Who it should be of.
+        expected: String,
+        /// Who it is of.
+        got: String,
+    },
     /// Certificates or keys cannot be used.
     #[error("--tls-dir cannot be used")]
     Tls(#[from] TlsError),
@@ -93,6 +101,7 @@ impl StartError {
             | Self::Profile { .. }
             | Self::Model(_)
             | Self::Text(_)
+            | Self::Certificate { .. }
             | Self::Tls(_) => exit::CONFIG,
         }
     }

@@ -17,6 +17,7 @@ use crate::protocol::{ErrorCode, ErrorDetail, PrefillEvent, PrefillTask};
 use crate::server::error::ApiError;
 use crate::server::front::{Front, Worker};
 use crate::server::ndjson::{self, arrival};
+use crate::topology::is_host_port;
 
 /// Longest silence of the stream.
 const PING_EVERY: Duration = Duration::from_millis(500);
@@ -79,9 +80,10 @@ fn check(worker: &Worker, task: &PrefillTask, decode_uri: &str) -> Result<(), Ap
     if task.kv_server_name != decode_uri {
         return Err(ApiError::parameter("kv_server_name", &format!("must be {decode_uri}")));
     }
-    match task.kv_addr.rsplit_once(':') {
-        Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0) => Ok(()),
-        _ => Err(ApiError::parameter("kv_addr", "must be host:port")),
+    if is_host_port(&task.kv_addr) {
+        Ok(())
+    } else {
+        Err(ApiError::parameter("kv_addr", "must be host:port"))
     }
 }
 

@@ -42,6 +42,9 @@ pub enum Values {
     UpTo(usize),
 }
 
+/// The label that names the service, `namespace/name`: names of processes are unique within one service only.
+pub const SERVICE: &str = "ampd_service";
+
 /// What a label value outside of the bounds becomes, so that no peer can make series without end.
 pub const OTHER: &str = "other";
 

@@ -52,12 +52,12 @@ fn names(tables: &[&'static [Metric]]) -> BTreeSet<&'static str> {
 
 #[test]
 fn a_worker_renders_its_table() {
-    let metrics = WorkerMetrics::new("decode", "decode-0").unwrap();
+    let metrics = WorkerMetrics::new("default/chat", "decode", "decode-0").unwrap();
     metrics.kv_refused.with(["digest"]).inc();
     metrics.remote_fallbacks.with(["timeout"]).inc();
     let samples = samples(&metrics.render().unwrap());
     let tables = [table::worker::TABLE, table::process::TABLE];
-    assert_eq!(rows_of(&samples, &tables, &["role", "worker"]), names(&tables));
+    assert_eq!(rows_of(&samples, &tables, &["ampd_service", "role", "worker"]), names(&tables));
     assert!(
         samples.iter().all(|s| s.label("worker") == Some("decode-0") && s.label("role") == Some("decode"))
     );
@@ -72,7 +72,7 @@ fn a_worker_renders_its_table() {
 
 #[test]
 fn a_sidecar_renders_its_table() {
-    let metrics = SidecarMetrics::new("decode-0").unwrap();
+    let metrics = SidecarMetrics::new("default/chat", "decode-0").unwrap();
     metrics.prefill_decisions.with(["local", "decode_slack"]).inc();
     metrics.remote_fallbacks.with(["timeout"]).inc();
     metrics.signal_age_seconds.with(["prefill-0"]).set(0.1);
@@ -83,7 +83,7 @@ fn a_sidecar_renders_its_table() {
     }
     let samples = samples(&metrics.render().unwrap());
     let tables = [table::sidecar::TABLE, table::process::TABLE];
-    assert_eq!(rows_of(&samples, &tables, &["sidecar"]), names(&tables));
+    assert_eq!(rows_of(&samples, &tables, &["ampd_service", "sidecar"]), names(&tables));
     let counts: Vec<f64> = ["1", "2-4", "5-9", "10+"]
         .iter()
         .map(|class| {
@@ -100,7 +100,7 @@ fn a_sidecar_renders_its_table() {
 
 #[test]
 fn the_load_is_what_routing_reads_and_no_more() {
-    let metrics = WorkerMetrics::new("prefill", "prefill-0").unwrap();
+    let metrics = WorkerMetrics::new("default/chat", "prefill", "prefill-0").unwrap();
     let first = samples(&metrics.render_load().unwrap());
     let value = |samples: &[Sample], name: &str| samples.iter().find(|s| s.name == name).unwrap().value;
     assert!(value(&first, "ampd_worker_windowed_ttft_seconds").is_nan());
@@ -124,7 +124,7 @@ fn the_load_is_what_routing_reads_and_no_more() {
     let samples = samples(&text);
     let loads: BTreeSet<&str> =
         table::worker::TABLE.iter().filter(|row| row.load).map(|row| row.name).collect();
-    assert_eq!(rows_of(&samples, &[table::worker::TABLE], &["role", "worker"]), loads);
+    assert_eq!(rows_of(&samples, &[table::worker::TABLE], &["ampd_service", "role", "worker"]), loads);
     assert_eq!(value(&samples, "ampd_worker_running_rounds"), 3.0);
     assert_eq!(value(&samples, "ampd_worker_windowed_ttft_seconds"), 0.25);
     assert!(value(&samples, "ampd_worker_windowed_itl_seconds").is_nan());
@@ -140,7 +140,7 @@ fn the_load_is_what_routing_reads_and_no_more() {
 
 #[test]
 fn a_reader_never_sees_half_of_a_load() {
-    let metrics = WorkerMetrics::new("decode", "decode-0").unwrap();
+    let metrics = WorkerMetrics::new("default/chat", "decode", "decode-0").unwrap();
     std::thread::scope(|scope| {
         let writer = scope.spawn(|| {
             for round in 0..2000 {
@@ -162,7 +162,7 @@ fn a_reader_never_sees_half_of_a_load() {
 
 #[test]
 fn label_values_are_bounded() {
-    let metrics = SidecarMetrics::new("decode-0").unwrap();
+    let metrics = SidecarMetrics::new("default/chat", "decode-0").unwrap();
     for index in 0..1000 {
         metrics.http_requests.with([&format!("/{index}"), "404"]).inc();
     }
@@ -178,7 +178,7 @@ fn label_values_are_bounded() {
 
 #[test]
 fn workers_that_are_gone_make_room() {
-    let metrics = SidecarMetrics::new("decode-0").unwrap();
+    let metrics = SidecarMetrics::new("default/chat", "decode-0").unwrap();
     for index in 0..1000 {
         let worker = format!("prefill-{index}");
         metrics.signal_age_seconds.with([&worker]).set(1.0);

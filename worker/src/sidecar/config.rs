@@ -18,6 +18,8 @@ const LONGEST: Duration = Duration::from_hours(24 * 7);
 /// What a sidecar does, beyond addresses and files.
 #[derive(Debug, Clone)]
 pub(super) struct Config {
+    /// Namespace and name.
+    pub service: String,
     pub slo: Slo,
     pub policy: PolicyConfig,
     pub ages: SignalAges,
@@ -62,6 +64,7 @@ impl Config {
         require_tls("--listen", args.listen, keys.is_some(), "--api-keys-file")?;
         require_tls("--internal-listen", args.internal_listen, args.tls_dir.is_some(), "--tls-dir")?;
         Ok(Self {
+            service: format!("{}/{}", args.namespace, args.service),
             slo,
             policy,
             ages: SignalAges { held_s: window_s.max(ages.fresh_s), ..ages },

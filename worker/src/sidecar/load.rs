@@ -121,7 +121,7 @@ mod tests {
 
     #[test]
     fn what_a_worker_renders_is_read() {
-        let metrics = WorkerMetrics::new("prefill", "p0").unwrap();
+        let metrics = WorkerMetrics::new("default/chat", "prefill", "p0").unwrap();
         let sample = LoadSample {
             running_rounds: 3,
             queued_prefills: 2,

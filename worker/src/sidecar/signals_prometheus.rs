@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use ampd_telemetry::exposition::Sample;
+use ampd_telemetry::table::{self, SERVICE};
 use reqwest::Url;
 use serde::Deserialize;
 use tokio::time::{MissedTickBehavior, interval};
@@ -76,8 +77,10 @@ pub(super) async fn read(shared: Arc<Shared>, server: Url) {
 /// Takes in the last sample of every series. An instant query's times are those of the query: how old a sample is, only
 /// `timestamp` tells.
 async fn once(shared: &Shared, server: &Url) -> Result<(), ReadError> {
-    let series = query(shared, server, &format!("{{__name__=~\"{PREFIX}.*\",role=\"prefill\"}}")).await?;
-    let times = query(shared, server, &format!("timestamp({PREFIX}ready{{role=\"prefill\"}})")).await?;
+    let followed = shared.followed();
+    let [series, times] = queries(&shared.config.service, followed.iter().map(|worker| &*worker.name));
+    let series = query(shared, server, &series).await?;
+    let times = query(shared, server, &times).await?;
     let (now_s, wall_s) = (shared.clock.now_s(), unix_s());
     let times: HashMap<String, f64> = times
         .into_iter()
@@ -89,7 +92,7 @@ async fn once(shared: &Shared, server: &Url) -> Result<(), ReadError> {
             samples.entry(worker).or_default().push(sample);
         }
     }
-    for worker in shared.followed() {
+    for worker in followed {
         let Some(at_s) = times.get(&worker.name) else { continue };
         match samples.get(&worker.name).map(|samples| WorkerLoad::from_samples(samples)) {
             // Clocks may differ; nothing is younger than now.
@@ -101,6 +104,16 @@ async fn once(shared: &Shared, server: &Url) -> Result<(), ReadError> {
         }
     }
     Ok(())
+}
+
+/// The load of these workers of the service, and when it was read. A server may hold many other series.
+fn queries<'a>(service: &str, workers: impl Iterator<Item = &'a str>) -> [String; 2] {
+    // Names are those of Kubernetes objects, with a dot as the only character that has a meaning here.
+    let workers = workers.map(|name| name.replace('.', "[.]")).collect::<Vec<_>>().join("|");
+    let of = format!("{SERVICE}=\"{service}\",role=\"prefill\",worker=~\"{workers}\"");
+    let rows = table::worker::TABLE.iter().filter(|row| row.load).map(|row| row.name);
+    let names = rows.collect::<Vec<_>>().join("|");
+    [format!("{{__name__=~\"{names}\",{of}}}"), format!("timestamp({PREFIX}ready{{{of}}})")]
 }
 
 async fn query(shared: &Shared, server: &Url, query: &str) -> Result<Vec<Series>, ReadError> {
@@ -137,6 +150,18 @@ fn unix_s() -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_the_load_of_followed_workers_of_the_service_is_asked_for() {
+        let [series, times] = queries("default/chat", ["p-0", "p.1"].into_iter());
+        let of = r#"ampd_service="default/chat",role="prefill",worker=~"p-0|p[.]1""#;
+        assert!(
+            series.ends_with(&format!("{of}}}")) && series.contains("ampd_worker_backlog_seconds"),
+            "{series}"
+        );
+        assert!(!series.contains("step_seconds"), "{series}");
+        assert_eq!(times, format!("timestamp(ampd_worker_ready{{{of}}})"));
+    }
 
     #[test]
     fn answers_become_samples() {

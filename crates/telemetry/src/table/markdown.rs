@@ -22,7 +22,7 @@ pub fn markdown() -> String {
     section(
         &mut text,
         "Worker",
-        "Constant labels: `role` (`prefill` or `decode`), `worker` (its name).",
+        "Constant labels: `ampd_service` (`namespace/name`), `role` (`prefill` or `decode`), `worker` (its name).",
         worker::TABLE,
     );
     section(

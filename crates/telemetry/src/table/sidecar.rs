@@ -2,9 +2,9 @@
 
 use prometheus::{Gauge, Histogram};
 
-use super::Label;
 use super::buckets::{DECISIONS, STEPS, TOKENS, WAITS};
 use super::handles::ConstLabels;
+use super::{Label, SERVICE};
 use crate::MetricsError;
 use crate::family::{Counters, Gauges, Histograms};
 
@@ -69,12 +69,14 @@ metrics! {
 }
 
 impl SidecarMetrics {
-    /// The metrics of the sidecar of the decode worker `name`.
+    /// The metrics of the sidecar of the decode worker `name` in `service`, which is `namespace/name`.
     ///
     /// # Errors
     /// When the table is defect.
-    pub fn new(name: &str) -> Result<Self, MetricsError> {
-        Self::from_table(&ConstLabels::from([("sidecar".into(), name.into())]))
+    pub fn new(service: &str, name: &str) -> Result<Self, MetricsError> {
+        let labels =
+            [(SERVICE, service), ("sidecar", name)].map(|(label, value)| (label.into(), value.into()));
+        Self::from_table(&ConstLabels::from(labels))
     }
 }
 

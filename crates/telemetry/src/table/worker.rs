@@ -2,9 +2,9 @@
 
 use prometheus::{Gauge, Histogram, IntCounter};
 
-use super::Label;
 use super::buckets::{STEPS, WAITS};
 use super::handles::ConstLabels;
+use super::{Label, SERVICE};
 use crate::MetricsError;
 use crate::family::{Counters, Gauges, Histograms};
 
@@ -80,12 +80,13 @@ metrics! {
 }
 
 impl WorkerMetrics {
-    /// The metrics of the worker `name` with `role` `prefill` or `decode`.
+    /// The metrics of the worker `name` with `role` `prefill` or `decode` in `service`, which is `namespace/name`.
     ///
     /// # Errors
     /// When the table is defect.
-    pub fn new(role: &str, name: &str) -> Result<Self, MetricsError> {
-        let labels = [("role", role), ("worker", name)].map(|(label, value)| (label.into(), value.into()));
+    pub fn new(service: &str, role: &str, name: &str) -> Result<Self, MetricsError> {
+        let labels = [(SERVICE, service), ("role", role), ("worker", name)]
+            .map(|(label, value)| (label.into(), value.into()));
         let metrics = Self::from_table(&ConstLabels::from(labels))?;
         // Nothing has been measured yet: zero would say that there is no delay.
         metrics.windowed_ttft_seconds.set(f64::NAN);

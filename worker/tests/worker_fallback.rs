@@ -207,10 +207,20 @@ async fn what_cannot_be_leased_is_computed_here() {
 #[tokio::test]
 async fn a_draining_prefill_worker_hands_its_tasks_back() {
     let files = Files::new();
-    let decode = files.worker(Role::Decode, &[]).await;
-    let prefill = files.worker(Role::Prefill, &[]).await;
-    let target = prefill.target();
-    prefill.stop().await;
-    expect(&files, &decode, target, Fallback::ConnectRefused).await;
+    // Connections are taken by the kernel and never answered, so that the task stays where it is.
+    let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let advertised = silent.local_addr().unwrap().to_string();
+    let decode = files.worker(Role::Decode, &["--kv-advertise", &advertised]).await;
+    let prefill = files.worker(Role::Prefill, &["--grace", "0s"]).await;
+    let (shutdown, control) = (prefill.shutdown.clone(), prefill.client.clone());
+    let drain = async {
+        worker_support::until("the task is there", async || {
+            control.probe(worker_support::PATIENCE).await.unwrap().queued_prefills > 0
+        })
+        .await;
+        shutdown.cancel();
+    };
+    tokio::join!(expect(&files, &decode, prefill.target(), Fallback::Rejected), drain);
+    prefill.ended().await.unwrap();
     decode.stop().await;
 }

@@ -32,7 +32,8 @@ pub struct Args {
     /// Where a decode worker moves KV.
     #[arg(long, env = "AMPD_KV_LISTEN", default_value = "127.0.0.1:0")]
     pub kv_listen: SocketAddr,
-    /// How prefill workers reach --kv-listen, HOST:PORT; by default its bound address.
+    /// How prefill workers reach --kv-listen, HOST:PORT; by default its bound address, unless that is a placeholder for
+    /// all addresses.
     #[arg(long, env = "AMPD_KV_ADVERTISE")]
     pub kv_advertise: Option<String>,
     /// Folder with ca.pem, cert.pem and key.pem of this role.
@@ -59,6 +60,10 @@ pub struct Args {
     /// Most prompt tokens of one round in one step.
     #[arg(long, env = "AMPD_PREFILL_CHUNK", default_value = "256", value_parser = clap::value_parser!(u32).range(1..=65_536))]
     pub prefill_chunk: u32,
+    /// Longest time that a step with prompts should take: by the performance model, fewer prompt tokens go into a step
+    /// than the two limits above allow. Calls wait for the end of a step.
+    #[arg(long, env = "AMPD_MAX_STEP", default_value = "250ms", value_parser = humantime::parse_duration)]
+    pub max_step: Duration,
     /// Compute backend: cpu or tensor.
     #[arg(long, env = "AMPD_BACKEND", default_value = "cpu")]
     pub backend: BackendKind,

@@ -86,10 +86,9 @@ impl Worker {
 
     /// Rounds or tasks that are not over.
     pub(super) fn busy(&self) -> usize {
-        let load = self.engine.load();
         match &self.side {
             Side::Decode(side) => side.table.len(),
-            Side::Prefill(side) => side.queue.waiting().len() + load.waiting_prefills,
+            Side::Prefill(side) => side.queue.held(),
         }
     }
 }

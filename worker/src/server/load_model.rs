@@ -56,16 +56,7 @@ pub(super) fn load(args: &Args, life: &Lifecycle) -> Result<Loaded, ServerError>
     let backend = ampd_engine::build_backend(&model, args.backend, threads, blocks)?;
     let digest = model.digest;
     drop(model);
-    let options = EngineOptions {
-        token_budget: args.token_budget as usize,
-        prefill_chunk: args.prefill_chunk as usize,
-        session_ttl: args.session_ttl,
-        ..EngineOptions::default()
-    };
-    let mut engine = Engine::new(backend, options);
-    life.set(Phase::Loading { step: "warming up", progress: 0.9 });
-    warm_up(&mut engine)?;
-    let shape = engine.kv_shape();
+    let (shape, config) = (backend.kv_shape(), backend.config());
     let perf = match profile {
         Some(profile) => {
             let own: String = blake3::Hash::from_bytes(digest).to_hex().to_string();
@@ -74,12 +65,36 @@ pub(super) fn load(args: &Args, life: &Lifecycle) -> Result<Loaded, ServerError>
             }
             profile.perf
         }
-        None => guess(engine.config(), shape, threads),
+        None => guess(config, shape, threads),
     };
+    let options = options(args, &perf);
+    let (budget, chunk) = (options.token_budget, options.prefill_chunk);
+    let mut engine = Engine::new(backend, options);
+    life.set(Phase::Loading { step: "warming up", progress: 0.9 });
+    warm_up(&mut engine)?;
     let fingerprint = fingerprint(digest, shape);
     fingerprint.token_layer_bytes().map_err(ServerError::Fingerprint)?;
-    tracing::info!(context, blocks, threads, "the model is loaded");
+    tracing::info!(context, blocks, threads, budget, chunk, "the model is loaded");
     Ok(Loaded { engine, perf, fingerprint })
+}
+
+/// The engine's limits: the flags', and no step longer than is wanted.
+fn options(args: &Args, perf: &PerfModel) -> EngineOptions {
+    let defaults = EngineOptions::default();
+    let longest_s = args.max_step.as_secs_f64();
+    let rows = (1..)
+        .map(|blocks| blocks * BLOCK_TOKENS)
+        .take_while(|rows| *rows <= args.token_budget.max(args.prefill_chunk) as usize + BLOCK_TOKENS)
+        .take_while(|rows| perf.prefill_s(0.0, *rows as f64) <= longest_s)
+        .last()
+        .unwrap_or(BLOCK_TOKENS);
+    EngineOptions {
+        // All decoding rounds have to fit.
+        token_budget: (args.token_budget as usize).min(rows.max(defaults.max_running)),
+        prefill_chunk: (args.prefill_chunk as usize).min(rows),
+        session_ttl: args.session_ttl,
+        ..defaults
+    }
 }
 
 fn token_bytes(config: &ModelConfig) -> usize {
@@ -133,4 +148,37 @@ fn read_profile(path: &std::path::Path) -> Result<Profile, ServerError> {
     }
     let text = std::fs::read_to_string(path).map_err(failed)?;
     Profile::from_json(&text).map_err(|source| ServerError::Profile { path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use ampd_perfmodel::{PrefillSegment, Transfer};
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(Parser)]
+    struct Cli {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_step_takes_no_longer_than_is_wanted() {
+        let limits = |seconds_per_token: f64, flags: &[&str]| {
+            let needed = ["w", "--role=decode", "--name=d", "--service=s", "--model=m", "--tls-dir=t"];
+            let args = Cli::parse_from(needed.iter().chain(flags)).args;
+            let segment = PrefillSegment { max_increment: u64::MAX, k0: 0.0, k1: seconds_per_token, k2: 0.0 };
+            let transfer = Transfer { latency_s: 0.0, bytes_per_s: 1.0, bytes_per_token: 1.0 };
+            let perf = PerfModel { prefill: vec![segment], decode: Vec::new(), transfer };
+            let options = options(&args, &perf);
+            (options.token_budget, options.prefill_chunk)
+        };
+        assert_eq!(limits(1e-5, &[]), (512, 256));
+        assert_eq!(limits(2e-3, &[]), (96, 96));
+        assert_eq!(limits(2e-3, &["--max-step=10s"]), (512, 256));
+        // At least a block goes on, and every round that decodes.
+        assert_eq!(limits(1.0, &[]), (64, 32));
+        assert_eq!(limits(1e-5, &["--token-budget=2048", "--prefill-chunk=2048"]), (2048, 2048));
+    }
 }

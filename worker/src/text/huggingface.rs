@@ -11,6 +11,9 @@ use super::tokenizer::Parts;
 /// Files larger than this are no tokenizer.
 const MAX_FILE: u64 = 256 << 20;
 
+/// Largest id of a token: a table of all ids is made.
+const MAX_ID: u32 = (4 << 20) - 1;
+
 /// The JSON files of a folder that concern text.
 pub(super) struct HuggingFaceText {
     tokenizer_path: PathBuf,
@@ -85,13 +88,20 @@ impl HuggingFaceText {
         inner.with_padding(None);
         inner.with_truncation(None).map_err(build_error)?;
         let beginning = inner.encode_fast("", true).map_err(build_error)?.get_ids().to_vec();
-        Ok(Parts { pieces: Pieces::new(pieces(&inner, spelling), strips), inner, beginning, ends: self.ends })
+        let pieces = pieces(&inner, spelling)
+            .ok_or_else(|| build_error(format!("a token's id is above {MAX_ID}").into()))?;
+        Ok(Parts { pieces: Pieces::new(pieces, strips), inner, beginning, ends: self.ends })
     }
 }
 
-fn pieces(tokenizer: &tokenizers::Tokenizer, spelling: Spelling) -> Vec<Piece> {
+/// The tokens by id; none when an id is so large that the table would not be one of a vocabulary.
+fn pieces(tokenizer: &tokenizers::Tokenizer, spelling: Spelling) -> Option<Vec<Piece>> {
     let vocabulary = tokenizer.get_vocab(true);
-    let length = vocabulary.values().max().map_or(0, |id| *id as usize + 1);
+    let last = vocabulary.values().max().copied();
+    if last > Some(MAX_ID) {
+        return None;
+    }
+    let length = last.map_or(0, |id| id as usize + 1);
     let mut pieces = vec![Piece { bytes: Box::default(), kind: PieceKind::Normal }; length];
     for (token, id) in &vocabulary {
         pieces[*id as usize].bytes = spelling.bytes(token);
@@ -102,7 +112,7 @@ fn pieces(tokenizer: &tokenizers::Tokenizer, spelling: Spelling) -> Vec<Piece> {
             *piece = Piece { bytes: token.content.into_bytes().into(), kind };
         }
     }
-    pieces
+    Some(pieces)
 }
 
 /// A template, or the one named "default" of several.

@@ -1,5 +1,5 @@
-//! The metadata of a GGUF file, as far as text needs it. Every length is compared with what is left of the file before
-//! anything is allocated.
+//! The metadata of a GGUF file, as far as text needs it. Every length is compared with what is left before anything is
+//! allocated.
 
 use std::collections::HashMap;
 use std::fs::File;
@@ -28,6 +28,8 @@ pub(super) struct Metadata {
     values: HashMap<String, Value>,
 }
 
+/// Bytes of metadata; a vocabulary of 256 thousand tokens takes some ten million.
+const MAX_METADATA: u64 = 64 << 20;
 /// Deepest nesting of arrays.
 const DEEPEST: usize = 4;
 
@@ -37,7 +39,7 @@ impl Metadata {
         let read_error = |source| TextError::Read { path: path.into(), source };
         let file = File::open(path).map_err(read_error)?;
         let length = file.metadata().map_err(read_error)?.len();
-        let mut reader = Reader { file: BufReader::new(file), left: length };
+        let mut reader = Reader { file: BufReader::new(file), left: length.min(MAX_METADATA) };
         let values = reader.pairs(prefixes).map_err(|fault| match fault {
             Fault::Io(source) => read_error(source),
             Fault::Form { field, what } => TextError::Field { path: path.into(), field, what },
@@ -105,7 +107,7 @@ fn form(field: &str, what: impl Into<String>) -> Fault {
 
 struct Reader {
     file: BufReader<File>,
-    /// Bytes not read yet.
+    /// Bytes that may still be read.
     left: u64,
 }
 
@@ -143,8 +145,10 @@ impl Reader {
 
     /// Accounts for `count` bytes that are about to be read.
     fn take(&mut self, count: u64, field: &str) -> Result<(), Fault> {
-        self.left =
-            self.left.checked_sub(count).ok_or_else(|| form(field, "goes beyond the end of the file"))?;
+        self.left = self
+            .left
+            .checked_sub(count)
+            .ok_or_else(|| form(field, "goes beyond the end of the file, or of what metadata may take"))?;
         Ok(())
     }
 

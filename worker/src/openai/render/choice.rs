@@ -19,6 +19,8 @@ pub(super) struct Choice {
     logprobs: bool,
     /// The prompt that is still to be repeated.
     echo: Option<Vec<u32>>,
+    /// Its log-probabilities as far as they are there.
+    echoed: Vec<TokenLogprob>,
     /// Code points of the text so far, the held back ones included.
     letters: usize,
     /// Text that has not been sent.
@@ -46,6 +48,7 @@ impl Choice {
             include_stop: request.include_stop,
             logprobs: request.logprobs.is_some(),
             echo,
+            echoed: Vec::new(),
             letters: 0,
             text: String::new(),
             rows: Vec::new(),
@@ -72,9 +75,12 @@ impl Choice {
     pub(super) fn take(&mut self, event: &RoundEvent, pieces: &Pieces) -> Result<bool, ApiError> {
         match event {
             RoundEvent::Prefill(_) | RoundEvent::Ping {} => Ok(false),
-            RoundEvent::PromptLogprobs(logprobs) => self.repeat(Some(logprobs), pieces).map(|()| false),
+            RoundEvent::PromptLogprobs(logprobs) => {
+                self.echoed.extend_from_slice(logprobs);
+                Ok(false)
+            }
             RoundEvent::Tokens(tokens) => {
-                self.repeat(None, pieces)?;
+                self.repeat(pieces)?;
                 for token in tokens {
                     if self.token(token, pieces)? {
                         return Ok(true);
@@ -83,7 +89,7 @@ impl Choice {
                 Ok(false)
             }
             RoundEvent::Done(done) => {
-                self.repeat(None, pieces)?;
+                self.repeat(pieces)?;
                 self.history = done.history;
                 let rest = self.detokenizer.finish();
                 if !self.part(&rest) {
@@ -97,9 +103,9 @@ impl Choice {
     }
 
     /// Repeats the prompt, once. Its first token has no log-probability: nothing stands before it.
-    fn repeat(&mut self, logprobs: Option<&[TokenLogprob]>, pieces: &Pieces) -> Result<(), ApiError> {
+    fn repeat(&mut self, pieces: &Pieces) -> Result<(), ApiError> {
         let Some(prompt) = self.echo.take() else { return Ok(()) };
-        let told = logprobs.unwrap_or_default();
+        let told = std::mem::take(&mut self.echoed);
         if self.logprobs && told.len() + 1 != prompt.len() {
             return Err(ApiError::nonsense());
         }

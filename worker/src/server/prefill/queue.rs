@@ -54,6 +54,8 @@ struct State {
     /// Tasks that have left the queue and are not in the engine yet.
     preparing: Vec<(u64, PrefillPart)>,
     next: u64,
+    /// Tasks whose callers wait for their end, wherever they are.
+    held: usize,
 }
 
 /// The queue.
@@ -85,7 +87,9 @@ pub(super) struct Ticket {
 impl Drop for Ticket {
     fn drop(&mut self) {
         self.cancel.cancel();
-        self.queue.state.lock().waiting.retain(|job| job.number != self.number);
+        let mut state = self.queue.state.lock();
+        state.waiting.retain(|job| job.number != self.number);
+        state.held -= 1;
     }
 }
 
@@ -112,6 +116,7 @@ impl Queue {
         }
         let number = state.next;
         state.next += 1;
+        state.held += 1;
         let cancel = CancellationToken::new();
         let ticket = Ticket { queue: self.clone(), number, cancel: cancel.clone() };
         let queued = Instant::now();
@@ -155,6 +160,11 @@ impl Queue {
         state.preparing.push((job.number, job.part()));
         let preparing = Preparing { queue: self.clone(), number: job.number };
         Some((job, preparing, chosen.postponed.len()))
+    }
+
+    /// Tasks whose end is not told yet.
+    pub(in crate::server) fn held(&self) -> usize {
+        self.state.lock().held
     }
 
     /// The tasks that are not in the engine yet.

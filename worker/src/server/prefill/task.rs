@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ampd_engine::core::{EngineError, Event, RoundError};
-use ampd_kv::{KvError, Transfer, TransferReport};
+use ampd_kv::{KvError, Pull, Transfer, TransferReport};
+use futures::StreamExt as _;
+use futures::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 
 use super::dispatch::Dispatch;
@@ -17,6 +19,8 @@ use crate::server::kv_store::observe;
 
 /// How long a task waits for KV blocks that other tasks hold.
 const BLOCKS_PATIENCE: Duration = Duration::from_secs(5);
+/// Pieces of KV on their way into the engine, or out of it, at once.
+const AT_ONCE: usize = 16;
 /// How often it asks.
 const BLOCKS_RETRY: Duration = Duration::from_millis(20);
 
@@ -143,23 +147,41 @@ impl Task {
         }
         let layers = engine.call(|core| core.engine().kv_shape().layers).await?;
         if cached < task.history {
-            let mut pull = transfer.pull(0..layers, cached..task.history)?;
-            while let Some(piece) = pull.next().await? {
-                self.import(&guard, piece).await?;
-            }
+            self.pull(&guard, transfer.pull(0..layers, cached..task.history)?).await?;
         }
-        for layer in (0..layers).filter(|_| cached > task.history) {
+        if cached > task.history {
             let tokens = task.history..cached;
-            let span = tokens.clone();
-            let read = engine.transfer(move |core| {
-                let mut out = Vec::new();
-                core.engine().read_kv(id, layer, span, &mut out).map(|()| out)
-            });
-            transfer.push(layer, tokens, read.await??.into()).await?;
+            let read = |layer| {
+                let span = tokens.clone();
+                engine.transfer(move |core| {
+                    let mut out = Vec::new();
+                    core.engine().read_kv(id, layer, span, &mut out).map(|()| out)
+                })
+            };
+            let mut reads = futures::stream::iter(0..layers).map(read).buffered(AT_ONCE).enumerate();
+            while let Some((layer, data)) = reads.next().await {
+                transfer.push(layer, tokens.clone(), data??.into()).await?;
+            }
         }
         let pulled = task.history.saturating_sub(cached);
         let pull_s = if pulled > 0 { started.elapsed().as_secs_f64() } else { 0.0 };
         Ok(Prepared { guard, transfer, from: cached.max(task.history), cached, pulled, pull_s })
+    }
+
+    /// Writes the pulled pieces, some at once: the engine takes them between two steps, and a piece a step would be slow.
+    async fn pull(&self, guard: &RoundGuard, mut pull: Pull<'_>) -> Result<(), TaskError> {
+        let mut imports = FuturesUnordered::new();
+        let mut more = true;
+        while more || !imports.is_empty() {
+            tokio::select! {
+                piece = pull.next(), if more && imports.len() < AT_ONCE => match piece? {
+                    Some(piece) => imports.push(self.import(guard, piece)),
+                    None => more = false,
+                },
+                Some(imported) = imports.next() => imported?,
+            }
+        }
+        Ok(())
     }
 
     /// Writes a pulled piece. Blocks that other tasks hold come free when those end.

@@ -20,9 +20,9 @@ use crate::server::front::Worker;
 
 /// How long a prefill worker may be silent, before its first answer and within its stream, which has a line every 500 ms.
 const SILENCE: Duration = Duration::from_secs(2);
-/// The whole prefill may take this many times its prediction.
+/// The whole prefill may take this many times its prediction, where the caller sets no deadline.
 const GENEROSITY: f64 = 8.0;
-/// Bounds of the deadline. The lower one lies above the limit of silence, so that a frozen worker is called frozen.
+/// Bounds of that deadline, and the most of any. The lower one lies above the limit of silence, so that a frozen worker is called frozen.
 const DEADLINE: (Duration, Duration) = (Duration::from_millis(2500), Duration::from_secs(30));
 /// When the transfer has ended, its prefill worker says so at once, or it will not.
 const LAST_WORD: Duration = Duration::from_millis(250);
@@ -196,7 +196,8 @@ impl Remote {
             + perf.transfer_s(tokens);
         let own = Duration::try_from_secs_f64(predicted * GENEROSITY).unwrap_or(DEADLINE.1);
         let own = own.clamp(DEADLINE.0, DEADLINE.1);
-        self.target.deadline_ms.map_or(own, |asked| Duration::from_millis(asked).min(own))
+        // Who chose the prefill worker knows what waits there.
+        self.target.deadline_ms.map_or(own, |asked| Duration::from_millis(asked).min(DEADLINE.1))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use ampd_engine::core::Event;
+use ampd_engine::core::{Event, TokenLogprob as Told};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -17,6 +17,8 @@ use crate::server::engine::RoundGuard;
 use crate::server::error::round_detail;
 use crate::server::front::Worker;
 
+/// Log-probabilities of a prompt in one event: those of a long prompt would exceed what a line may have.
+const LOGPROBS_AT_ONCE: usize = 4096;
 /// Longest silence of a stream.
 const PING_EVERY: Duration = Duration::from_secs(1);
 
@@ -173,12 +175,14 @@ fn tell(event: Option<Event>, events: &mut mpsc::Receiver<Event>, pending: &mut 
             }
             RoundEvent::Tokens(tokens)
         }
-        Some(Event::PromptLogprobs { tokens, .. }) => RoundEvent::PromptLogprobs(
-            tokens
-                .into_iter()
-                .map(|token| TokenLogprob { id: token.id, logprob: token.logprob, top: token.top })
-                .collect(),
-        ),
+        Some(Event::PromptLogprobs { round, mut tokens }) => {
+            let rest = tokens.split_off(tokens.len().min(LOGPROBS_AT_ONCE));
+            if !rest.is_empty() {
+                *pending = Some(Event::PromptLogprobs { round, tokens: rest });
+            }
+            let told = |token: Told| TokenLogprob { id: token.id, logprob: token.logprob, top: token.top };
+            RoundEvent::PromptLogprobs(tokens.into_iter().map(told).collect())
+        }
         Some(Event::Finished { reason, prompt_tokens, history, output_tokens, .. }) => {
             let finish_reason = match reason {
                 ampd_engine::core::FinishReason::Stop => FinishReason::Stop,

@@ -7,7 +7,8 @@ mod cluster;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use cluster::client::{Answer, assistant, user, whole};
+use ampd_worker::protocol::Salt;
+use cluster::client::{Answer, Client, assistant, user, whole};
 use cluster::{Cluster, Plan, eventually};
 use futures::StreamExt;
 use serde_json::{Value, json};
@@ -70,6 +71,13 @@ async fn a_frozen_worker_is_left_and_cannot_serve_old_bindings() {
     cluster.decode[frozen].gate.thaw();
     eventually("the worker is back", || async { cluster.client(frozen).get("/readyz").await.status == 200 })
         .await;
+    let old = json!({
+        "request_id": "old", "session": "talk", "epoch": 1, "salt": Salt([0; 32]), "tokens": [1, 2, 3], "max_tokens": 1
+    });
+    let round = json!({"open": old, "aside": false, "rounds": 0});
+    let peer = Client::new(cluster.sidecars[frozen].internal);
+    let answer = peer.post("/internal/v1/served-rounds", &[], &round).await;
+    assert!(answer.text.contains("stale_epoch"), "{}", answer.text);
     for sidecar in [0, 1] {
         let answer = next(&cluster, sidecar, &mut messages).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
@@ -86,13 +94,8 @@ async fn rounds_in_flight_on_a_lost_worker_end_with_an_error_event() {
     next(&cluster, 0, &mut messages).await;
     let lost = cluster.holder().await;
     let body = json!({"model": "tiny", "messages": [user(LONG)], "max_tokens": 1500, "ignore_eos": true, "stream": true});
-    let streams = [0, 1].map(|sidecar| {
-        let client = cluster.client(sidecar);
-        // Both in one session would wait for each other.
-        let headers = [("x-session-id", "talk")];
-        client.request("/v1/chat/completions", &headers, body.to_string().into_bytes())
-    });
-    let [first, _second] = streams;
+    let headers = [("x-session-id", "talk")];
+    let first = cluster.client(0).request("/v1/chat/completions", &headers, body.to_string().into_bytes());
     let response = first.send().await.unwrap();
     assert_eq!(response.status(), 200);
     let mut stream = response.bytes_stream();
@@ -227,7 +230,7 @@ async fn a_sidecar_that_stops_finishes_what_it_has_and_others_take_over() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn streams_that_outlast_the_grace_end_with_an_error_event() {
-    let grace = Duration::from_millis(100);
+    let grace = Duration::from_secs(1);
     let mut cluster = Cluster::start(Plan { grace, ..Plan::new(1, 0) }).await;
     let body = json!({"model": "tiny", "messages": [user(LONG)], "max_tokens": 1900, "ignore_eos": true, "stream": true});
     let request = cluster.client(0).request("/v1/chat/completions", &[], body.to_string().into_bytes());
@@ -236,10 +239,17 @@ async fn streams_that_outlast_the_grace_end_with_an_error_event() {
     while text.matches("data:").count() < 4 {
         text.push_str(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
     }
+    // Nothing more comes, so that the round cannot end in time.
+    cluster.decode[0].gate.freeze();
+    let internal = Client::new(cluster.sidecars[0].internal);
     let stopping = tokio::spawn(async move {
         cluster.sidecars[0].stop().await;
         cluster
     });
+    // Others are told so, as long as it serves.
+    eventually("it says that it drains", || async { internal.get("/readyz").await.status == 503 }).await;
+    let status = internal.get("/internal/v1/member").await.json();
+    assert_eq!(status["ready"], false, "{status}");
     while let Some(chunk) = stream.next().await {
         text.push_str(std::str::from_utf8(&chunk.expect("the stream ends cleanly")).unwrap());
     }
@@ -248,6 +258,7 @@ async fn streams_that_outlast_the_grace_end_with_an_error_event() {
     let error: Value = serde_json::from_str(&last["data: ".len()..]).unwrap();
     assert_eq!(error["error"]["type"], "server_error", "{last}");
     let cluster = stopping.await.unwrap();
+    cluster.decode[0].gate.thaw();
     cluster.at_rest().await;
     cluster.stop().await;
 }

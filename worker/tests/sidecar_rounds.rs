@@ -129,6 +129,7 @@ async fn several_choices_and_prompts_are_rounds_of_their_own() {
     let answer = client.post("/v1/completions", &[], &echo).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(answer.json()["choices"][0]["text"], LONG);
+    assert_eq!((answer.header("x-ampd-prefill"), answer.header("x-ampd-reason")), ("local", "local_only"));
     cluster.at_rest().await;
     cluster.stop().await;
 }

@@ -38,6 +38,8 @@ pub enum Reason {
     NoPrefillWorker,
     /// No prefill worker's load is known; the static rule decided.
     StaleSignals,
+    /// The prefill cannot run elsewhere: the prompt's own log-probabilities are asked for.
+    LocalOnly,
     /// The policy is to stay local.
     PolicyAlwaysLocal,
     /// The policy is to go remote.
@@ -46,7 +48,7 @@ pub enum Reason {
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::PrefillSlack,
         Self::DecodeSlack,
         Self::PredictedLocal,
@@ -54,6 +56,7 @@ impl Reason {
         Self::IncrementSmall,
         Self::NoPrefillWorker,
         Self::StaleSignals,
+        Self::LocalOnly,
         Self::PolicyAlwaysLocal,
         Self::PolicyAlwaysRemote,
     ];
@@ -69,6 +72,7 @@ impl Reason {
             Self::IncrementSmall => "increment_small",
             Self::NoPrefillWorker => "no_prefill_worker",
             Self::StaleSignals => "stale_signals",
+            Self::LocalOnly => "local_only",
             Self::PolicyAlwaysLocal => "policy_always_local",
             Self::PolicyAlwaysRemote => "policy_always_remote",
         }

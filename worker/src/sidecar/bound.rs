@@ -48,7 +48,7 @@ impl Shared {
         };
         // A round of an own client has its span already.
         let span = Some(Span::current()).filter(|span| !span.is_none()).unwrap_or_else(|| trace.span());
-        self.tasks.spawn(serving.instrument(span));
+        self.served.spawn(serving.instrument(span));
         events
     }
 
@@ -60,20 +60,18 @@ impl Shared {
     ) -> Result<(), Refusal> {
         let ServeRound { open, aside, rounds } = round;
         let arrived = Arrived::new(open.age_ms);
-        if !self.own.ready() {
-            return Err(Refusal::lost());
-        }
-        if open.epoch <= self.own.fence() {
-            return Err(Refusal::stale(self.own.fence()));
-        }
+        self.serves(open.epoch)?;
         let session = open.session.clone();
         let (name, _turn) = self.rounds.turn(&session, aside).await?;
+        // The wait may have outlasted the binding.
+        self.serves(open.epoch)?;
+        let local_only = open.prompt_logprobs.is_some();
         let member = self.member(self.own.name()).ok_or_else(Refusal::lost)?;
         let client = self.decode_client(&member).traced(Some(&trace.to_string()));
         let opened = self.open(&client, OpenRound { session: name, ..open }, &arrived).await?;
         let mut waiting = OpenedRound { round: Some(opened.round), client: &client, tasks: &self.tasks };
         let number = self.rounds.number(&session, rounds, self.clock.now_s());
-        let mut routed = self.route(&opened, arrived.age().as_secs_f64()).await;
+        let mut routed = self.route(&opened, arrived.age().as_secs_f64(), local_only).await;
         if out.send(ServeEvent::Decided(decided(number, &opened, &routed))).await.is_err() {
             return Ok(());
         }
@@ -89,6 +87,16 @@ impl Shared {
         let alone = opened.load.running == 0 && opened.load.queued_prefills == 0;
         let measure = alone.then_some((started, &opened));
         self.pass_on(events, &mut routed, measure, out).await
+    }
+
+    /// Whether rounds of bindings with this epoch may run here.
+    fn serves(&self, epoch: u64) -> Result<(), Refusal> {
+        let fence = self.own.fence();
+        match self.own.ready() {
+            false => Err(Refusal::lost()),
+            true if epoch <= fence => Err(Refusal::stale(fence)),
+            true => Ok(()),
+        }
     }
 
     /// Opens the round. A session whose last round has not quite ended is waited for.
@@ -198,7 +206,7 @@ fn target(routed: &Routed) -> PrefillTarget {
         PrefillTarget::Remote(RemotePrefill {
             worker: worker.name.clone(),
             url: worker.worker_url.clone(),
-            deadline_ms: None,
+            deadline_ms: routed.deadline.map(|deadline| deadline.as_millis() as u64),
         })
     })
 }

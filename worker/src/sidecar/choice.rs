@@ -15,7 +15,7 @@ use super::served::Served;
 use super::state::Shared;
 use super::wire::{Binding, Decided, Refusal, ServeEvent, ServeRound};
 use crate::openai::{Prompt, Request};
-use crate::protocol::{ErrorCode, OpenRound, PrefillReport, RoundEvent, Salt};
+use crate::protocol::{ErrorCode, Fallback, OpenRound, PrefillReport, RoundEvent, Salt};
 
 /// Bindings tried for one round.
 const ATTEMPTS: usize = 4;
@@ -107,10 +107,13 @@ impl RoundContext {
         // Never closed.
         let _place = self.places.acquire().await.map_err(|_| Refusal::lost())?;
         let tokens = self.expected_tokens(choice.index);
+        // Told to every attempt alike: they are one round.
+        let rounds = self.shared.known.rounds(&self.session.internal, self.shared.clock.now_s());
         let mut failed: Option<Failed> = None;
         for attempt in 1..=ATTEMPTS {
             let binding = self.shared.resolve(&self.session.internal, tokens, failed.as_ref()).await?;
-            let Attempt { refusal, out } = match self.attempt(choice, &binding, record, events).await {
+            let Attempt { refusal, out } = match self.attempt(choice, rounds, &binding, record, events).await
+            {
                 Ok(()) => return Ok(()),
                 Err(attempt) => attempt,
             };
@@ -135,13 +138,15 @@ impl RoundContext {
     async fn attempt(
         &self,
         choice: &Choice,
+        rounds: u64,
         binding: &Binding,
         record: &mut Record,
         events: &Events,
     ) -> Result<(), Attempt> {
         let mut out = false;
         let failed = |refusal, out| Attempt { refusal, out };
-        let mut served = self.begin(choice, binding).await.map_err(|refusal| failed(refusal, false))?;
+        let mut served =
+            self.begin(choice, rounds, binding).await.map_err(|refusal| failed(refusal, false))?;
         loop {
             let event = match served.next(&self.shared).await {
                 Ok(ServeEvent::Waiting {}) => continue,
@@ -176,7 +181,7 @@ impl RoundContext {
         }
     }
 
-    async fn begin(&self, choice: &Choice, binding: &Binding) -> Result<Served, Refusal> {
+    async fn begin(&self, choice: &Choice, rounds: u64, binding: &Binding) -> Result<Served, Refusal> {
         let session = &self.session.internal;
         let open = OpenRound {
             session: companion(session, choice.index),
@@ -184,7 +189,6 @@ impl RoundContext {
             age_ms: self.arrived.elapsed().as_millis() as u64,
             ..self.request.open_round(&self.prompts, choice.index, &self.request_id, self.salt)
         };
-        let rounds = self.shared.known.rounds(session, self.shared.clock.now_s());
         let round = ServeRound { open, aside: self.session.auto, rounds };
         let trace = self.trace.new_child();
         if binding.worker == self.shared.own.name() {
@@ -216,7 +220,8 @@ impl RoundContext {
     /// Whether the round may go on after its prefill went this way.
     fn allowed(&self, report: &PrefillReport) -> Result<(), Refusal> {
         match (self.shared.config.on_remote_failure, report.fallback) {
-            (OnRemoteFailure::Fail, Some(fallback)) => Err(Refusal {
+            // There was nothing to be had elsewhere, so nothing has failed.
+            (OnRemoteFailure::Fail, Some(fallback)) if fallback != Fallback::NothingRemote => Err(Refusal {
                 retry_after_ms: Some(1000),
                 ..Refusal::new(
                     ErrorCode::TransferFailed,

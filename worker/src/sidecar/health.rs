@@ -1,7 +1,9 @@
 //! Whether a peer lives, from the calls to it, with hysteresis.
 
-/// A peer that has not answered for so long, seconds, is gone.
+/// A peer that has not answered for so long, seconds, is gone, where each is asked several times a second.
 pub(super) const SILENCE_S: f64 = 1.2;
+/// Where peers are asked more seldom: so many times as long as from one question to the next.
+const QUESTIONS: f64 = 4.0;
 /// Answers in a row that bring it back.
 const RETURN: u32 = 2;
 
@@ -14,6 +16,8 @@ pub(super) struct Health {
     failures: u32,
     /// It has answered before: only then its return needs more than one answer.
     known: bool,
+    /// How long it may be silent, seconds.
+    silence_s: f64,
 }
 
 /// How a call to a peer failed.
@@ -28,13 +32,23 @@ pub(super) enum Failure {
 impl Health {
     /// A peer of which nothing is known yet counts as alive or not, as `alive` says.
     pub(super) fn new(alive: bool, now_s: f64) -> Self {
-        Self { alive, answered_s: now_s, answers: 0, failures: 0, known: false }
+        Self { alive, answered_s: now_s, answers: 0, failures: 0, known: false, silence_s: SILENCE_S }
+    }
+
+    /// Notes that the peer is asked once in `every_s` seconds.
+    pub(super) fn asked_every(&mut self, every_s: f64) {
+        self.silence_s = SILENCE_S.max(QUESTIONS * every_s);
+    }
+
+    /// How long the peer may be silent, seconds.
+    pub(super) fn silence_s(&self) -> f64 {
+        self.silence_s
     }
 
     /// Takes in an answer; true when it brings the peer back, or when the peer was silent for so long that it should have
     /// been given up: then it may have slept, or this process has.
     pub(super) fn answered(&mut self, now_s: f64) -> bool {
-        let gap = now_s - self.answered_s > SILENCE_S;
+        let gap = now_s - self.answered_s > self.silence_s;
         self.answers = if gap { 1 } else { self.answers + 1 };
         self.failures = 0;
         self.answered_s = now_s;
@@ -51,7 +65,7 @@ impl Health {
         self.failures += 1;
         let gone = match failure {
             Failure::Refused => true,
-            Failure::Silent => self.failures >= 2 && now_s - self.answered_s > SILENCE_S,
+            Failure::Silent => self.failures >= 2 && now_s - self.answered_s > self.silence_s,
         };
         let lost = self.alive && gone;
         self.alive &= !gone;
@@ -97,6 +111,17 @@ mod tests {
         assert!(!health.failed(Failure::Silent, 1.5));
         assert!(!health.failed(Failure::Silent, 2.0) && health.alive());
         assert!(health.failed(Failure::Silent, 2.3) && !health.alive());
+    }
+
+    #[test]
+    fn one_that_is_seldom_asked_is_not_gone_between_two_questions() {
+        let mut health = Health::new(true, 0.0);
+        health.asked_every(5.0);
+        assert!((1..20).all(|question| !health.answered(5.0 * f64::from(question)) && health.alive()));
+        assert!(health.failed(Failure::Refused, 100.0));
+        assert!(!health.answered(105.0) && health.answered(110.0) && health.alive());
+        assert!(!health.failed(Failure::Silent, 115.0) && !health.failed(Failure::Silent, 120.0));
+        assert!(health.failed(Failure::Silent, 130.1) && !health.alive());
     }
 
     #[test]

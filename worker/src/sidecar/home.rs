@@ -1,6 +1,6 @@
 //! A session's home: keeps where the session is bound, and binds it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ampd_scheduler::{BindCandidate, bind};
 use parking_lot::Mutex;
@@ -19,9 +19,12 @@ const MAX_SESSIONS: usize = 1 << 18;
 /// Asks for one session at once.
 const MAX_ASKS: usize = 64;
 /// How long one ask waits for others of the same session.
-const TURN: Duration = Duration::from_secs(4);
+const TURN: Duration = Duration::from_secs(2);
 /// For a worker's acknowledgement.
-const BIND_DEADLINE: Duration = Duration::from_secs(2);
+const BIND_DEADLINE: Duration = Duration::from_millis(1200);
+/// For a binding with all its tries. With the wait before it, an asker gets its answer before it gives this home up and
+/// has the session bound by another.
+const BIND_BUDGET: Duration = Duration::from_millis(2500);
 /// Workers tried for one binding.
 const ATTEMPTS: usize = 3;
 
@@ -93,6 +96,7 @@ impl Shared {
     }
 
     async fn bind_session(&self, ask: &Resolve, floor: u64, wish: Option<&str>) -> Result<Binding, Refusal> {
+        let until = Instant::now() + BIND_BUDGET;
         let topology = self.topology();
         let members = &topology.decode;
         let avoid = ask.avoid.as_deref();
@@ -108,9 +112,10 @@ impl Shared {
             let Some(index) = choose(members, &candidates, wish, avoid) else { break };
             let member = &members[index];
             let acknowledged = self.acknowledged(member, &ask.session, floor);
-            let acknowledged = tokio::time::timeout(BIND_DEADLINE, acknowledged)
+            let deadline = BIND_DEADLINE.min(until.saturating_duration_since(Instant::now()));
+            let acknowledged = tokio::time::timeout(deadline, acknowledged)
                 .await
-                .unwrap_or(Err(ClientError::Deadline { after: BIND_DEADLINE }));
+                .unwrap_or(Err(ClientError::Deadline { after: deadline }));
             match acknowledged {
                 Ok(epoch) => {
                     self.members.bound(&member.name, ask.tokens);

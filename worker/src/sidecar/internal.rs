@@ -101,7 +101,15 @@ async fn serve(State(shared): State<Arc<Shared>>, request: Request) -> Result<Re
     let (parts, body) = request.into_parts();
     let trace = TraceContext::from_headers(&parts.headers);
     let round: ServeRound = read_json(&parts.headers, body, BODY).await?;
-    let events = shared.serve(round, trace);
+    let events = if shared.shutdown.is_cancelled() {
+        // Another worker takes the session.
+        let (refusal, events) = mpsc::channel(1);
+        // It has room for one.
+        let _ = refusal.try_send(ServeEvent::Refused(Refusal::lost()));
+        events
+    } else {
+        shared.serve(round, trace)
+    };
     let body = Body::from_stream(lines(events));
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }

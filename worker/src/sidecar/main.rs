@@ -1,5 +1,6 @@
 //! The process around the sidecar: runtime, signals, exit codes.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use tokio_util::sync::CancellationToken;
@@ -13,8 +14,8 @@ use crate::process;
 #[must_use]
 pub fn main(args: Args) -> ExitCode {
     if let Err(error) = ampd_telemetry::logging::init(args.log_format, &args.log_filter) {
-        // There is no log to tell it to.
-        eprintln!("{}", process::chain(&error));
+        // There may be nobody who reads it.
+        let _ = writeln!(std::io::stderr(), "{}", process::chain(&error));
         return ExitCode::from(process::exit::USAGE);
     }
     process::raise_file_limit();

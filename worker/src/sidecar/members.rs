@@ -7,7 +7,7 @@ use ampd_scheduler::BindCandidate;
 use parking_lot::Mutex;
 
 use super::clock::Clock;
-use super::health::{Failure, Health, SILENCE_S};
+use super::health::{Failure, Health};
 use super::wire::MemberStatus;
 use crate::topology::{DecodeMember, Topology};
 
@@ -43,7 +43,7 @@ impl Member {
             sessions: status.sessions,
             running: status.running,
             // One that answers may itself have lost sight of its worker.
-            ready: status.ready && now_s - at_s <= 2.0 * SILENCE_S,
+            ready: status.ready && now_s - at_s <= 2.0 * self.health.silence_s(),
         });
         let promised: u64 = self.bound.iter().map(|(_, tokens)| tokens).sum();
         BindCandidate {
@@ -60,13 +60,14 @@ impl Members {
         Self { clock, members: Mutex::default() }
     }
 
-    /// Knows exactly the members that the topology names.
-    pub(super) fn keep(&self, topology: &Topology) {
+    /// Knows exactly the members that the topology names, each of which is asked once in `every_s` seconds.
+    pub(super) fn keep(&self, topology: &Topology, every_s: f64) {
         let now_s = self.clock.now_s();
         let mut members = self.members.lock();
         let mut before = std::mem::take(&mut *members);
         for DecodeMember { name, .. } in &topology.decode {
-            let member = before.remove(name).unwrap_or_else(|| Member::new(now_s));
+            let mut member = before.remove(name).unwrap_or_else(|| Member::new(now_s));
+            member.health.asked_every(every_s);
             members.insert(name.clone(), member);
         }
     }
@@ -122,7 +123,7 @@ mod tests {
 
     fn members(names: &[&str]) -> Members {
         let members = Members::new(Clock::new());
-        members.keep(&topology(names));
+        members.keep(&topology(names), 0.25);
         members
     }
 
@@ -167,10 +168,10 @@ mod tests {
         members.answered(status("x", 1000, true, 0));
         members.bound("x", 10);
         assert!(!members.alive("x") && !members.candidate("x").ready);
-        members.keep(&topology(&["a", "x"]));
+        members.keep(&topology(&["a", "x"]), 0.25);
         assert_eq!(members.candidate("a").free_kv_tokens, 1000);
         assert!(members.alive("x") && members.candidate("x").ready);
-        members.keep(&topology(&["x"]));
+        members.keep(&topology(&["x"]), 0.25);
         assert!(!members.alive("a") && !members.candidate("a").ready);
     }
 }

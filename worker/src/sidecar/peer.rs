@@ -6,7 +6,7 @@ use super::health::Failure;
 use super::wire::{Binding, MEMBER, MemberStatus, RESOLVE, Resolve, SERVE, ServeEvent, ServeRound};
 use crate::protocol::{ClientError, ControlClient, Deadlines, EventStream};
 
-/// For a home's answer, which may include bindings that fail.
+/// For a home's answer, which may include a wait and bindings that fail.
 const RESOLVE_DEADLINE: Duration = Duration::from_secs(5);
 /// For a status.
 const MEMBER_DEADLINE: Duration = Duration::from_millis(500);

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ampd_scheduler::{Costs, Decision, DecodeLoad, PolicyKind, PrefillLoad, RouteInput, Slo, Target};
+use ampd_scheduler::{Costs, Decision, DecodeLoad, PolicyKind, PrefillLoad, Reason, RouteInput, Slo, Target};
 
 use super::config::Signals;
 use super::load::WorkerLoad;
@@ -27,12 +27,21 @@ pub(super) struct Routed {
     pub worker: Option<PrefillMember>,
     /// Accounts for the remote prefill until it ends.
     pub dispatch: Option<Dispatch>,
+    /// When it is given up.
+    pub deadline: Option<Duration>,
 }
 
+/// A remote prefill may take this many times its prediction, which includes what waits before it: to give it up costs a
+/// local prefill beside the time that was lost.
+const GENEROSITY: f64 = 8.0;
+/// Bounds of that.
+const DEADLINE_S: (f64, f64) = (2.5, 30.0);
+
 impl Shared {
-    /// Decides where an opened round's prefill runs, `age_s` seconds after the round arrived.
-    pub(super) async fn route(&self, opened: &RoundOpened, age_s: f64) -> Routed {
-        let workers = self.followed();
+    /// Decides where an opened round's prefill runs, `age_s` seconds after the round arrived. With `local_only` it cannot
+    /// run elsewhere.
+    pub(super) async fn route(&self, opened: &RoundOpened, age_s: f64, local_only: bool) -> Routed {
+        let workers = if local_only { Vec::new() } else { self.followed() };
         let decode = WorkerLoad::from(&opened.load).decode();
         let started = Instant::now();
         let mut decision = self.decide(&workers, opened, age_s, decode);
@@ -44,7 +53,14 @@ impl Shared {
             deciding = started.elapsed();
         }
         self.metrics.decision_seconds.observe(deciding.as_secs_f64());
+        if local_only && decision.reason == Reason::NoPrefillWorker {
+            decision.reason = Reason::LocalOnly;
+        }
         let prefill_s = self.estimate.current().prefill_s(opened.history as f64, opened.increment as f64);
+        let deadline = match decision.target {
+            Target::Local => None,
+            Target::Remote(index) => Some(self.deadline(&workers, index, opened, age_s, decode)),
+        };
         let worker = match decision.target {
             Target::Local => None,
             Target::Remote(index) => workers.into_iter().nth(index),
@@ -52,7 +68,20 @@ impl Shared {
         let target = if worker.is_some() { "remote" } else { "local" };
         self.metrics.prefill_decisions.with([target, decision.reason.as_str()]).inc();
         let dispatch = worker.as_ref().map(|worker| self.signals.dispatch(&worker.name, prefill_s));
-        Routed { decision, worker, dispatch }
+        Routed { decision, worker, dispatch, deadline }
+    }
+
+    fn deadline(
+        &self,
+        workers: &[PrefillMember],
+        index: usize,
+        opened: &RoundOpened,
+        age_s: f64,
+        decode: DecodeLoad,
+    ) -> Duration {
+        let (prefills, model) = (self.loads(workers, opened), self.estimate.current());
+        let predicted_s = Costs::remote_s(&self.input(&prefills, opened, age_s, decode, &model), index);
+        Duration::from_secs_f64((predicted_s * GENEROSITY).clamp(DEADLINE_S.0, DEADLINE_S.1))
     }
 
     /// The prefill workers that this sidecar follows.
@@ -135,8 +164,10 @@ impl Shared {
         let client = self.prefill_client(&worker);
         let probe = self.tasks.spawn(async move {
             let _turn = turn;
+            // What the worker answers was true no earlier than the question.
+            let asked_s = clock.now_s();
             if let Ok(report) = client.probe(PROBE_DEADLINE).await {
-                signals.read(&worker.name, WorkerLoad::from(&report), clock.now_s());
+                signals.read(&worker.name, WorkerLoad::from(&report), asked_s);
             }
         });
         let _ = probe.await;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ampd_engine::model::{ModelConfig, read_config};
-use ampd_kv::tls::TlsFiles;
+use ampd_kv::tls::{Identity, Role, TlsFiles};
 use ampd_telemetry::SidecarMetrics;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -31,7 +31,7 @@ use super::rounds::Rounds;
 use super::signals::Signals;
 use super::state::Shared;
 use super::{front, internal, model, watch};
-use crate::http::{HttpLimits, HttpServer, listen, serve};
+use crate::http::{HttpLimits, HttpServer, HttpTls, listen, serve};
 use crate::text::TextModel;
 use crate::topology;
 
@@ -73,10 +73,10 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
     let perf = args.profile.as_deref().map_or_else(|| Ok(guess(&model)), model::load)?;
     let files = args.tls_dir.as_deref().map(TlsFiles::read).transpose()?;
     let tls = match &files {
-        Some(files) if !addresses.1.ip().is_loopback() => Some(Arc::new(files.server_config()?)),
-        _ => None,
+        Some(files) => Some(protection(&args, files)?).filter(|_| !addresses.1.ip().is_loopback()),
+        None => None,
     };
-    let metrics = SidecarMetrics::new(&args.name)?;
+    let metrics = SidecarMetrics::new(&format!("{}/{}", args.namespace, args.service), &args.name)?;
     let policy = config.policy.build()?;
     let clients = Clients::new(&args, files.as_ref())?;
     let (topology, following) = topology::follow(args.topology.clone(), shutdown.clone()).await?;
@@ -99,6 +99,7 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         rounds: Rounds::new(config.session_ttl_s),
         places: Places::new(config.max_inflight),
         tasks: TaskTracker::new(),
+        served: TaskTracker::new(),
         shutdown: shutdown.clone(),
         stopped: stopped.clone(),
         closing: CancellationToken::new(),
@@ -133,7 +134,17 @@ struct Servers {
     public: TcpListener,
     internal: TcpListener,
     front: axum::Router,
-    tls: Option<Arc<rustls::ServerConfig>>,
+    tls: Option<HttpTls>,
+}
+
+/// TLS of the internal listener, which serves sidecars of this service.
+fn protection(args: &Args, files: &TlsFiles) -> Result<HttpTls, StartError> {
+    let expected = Identity::new(&args.namespace, &args.service, Role::Sidecar)?.uri();
+    let got = files.uri()?;
+    if got != expected {
+        return Err(StartError::Certificate { expected, got });
+    }
+    Ok(HttpTls { config: Arc::new(files.server_config()?), peers: vec![expected] })
 }
 
 impl Servers {
@@ -148,8 +159,20 @@ impl Servers {
         let connections = Places::connections(shared.config.max_inflight);
         let limits = HttpLimits { connections, ..HttpLimits::default() };
         let front = serve(public, front, HttpServer { limits, tls: None, shutdown: shutdown.clone(), grace });
-        let server = HttpServer { limits: HttpLimits::default(), tls, shutdown: shutdown.clone(), grace };
+        let over = CancellationToken::new();
+        let limits = HttpLimits::default();
+        let server = HttpServer { limits, tls, shutdown: over.clone(), grace: LAST_WORDS };
         let internal = serve(internal, internal::router(shared.clone()), server);
+        let served = async {
+            front.await;
+            // What other sidecars have here takes no longer than clients' own requests may.
+            shared.served.close();
+            tokio::select! {
+                () = closing.cancelled() => {}
+                () = shared.served.wait() => {}
+            }
+            over.cancel();
+        };
         let tell = async {
             shutdown.cancelled().await;
             tokio::time::sleep(time).await;
@@ -158,7 +181,7 @@ impl Servers {
         };
         tokio::select! {
             () = tell => {}
-            _ = async { tokio::join!(front, internal) } => {}
+            _ = async { tokio::join!(served, internal) } => {}
         }
     }
 }

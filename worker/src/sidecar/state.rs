@@ -23,6 +23,7 @@ use super::peer::Peer;
 use super::resolve::Known;
 use super::rounds::Rounds;
 use super::signals::Signals;
+use super::watch::members_every;
 use crate::protocol::{ControlClient, Deadlines};
 use crate::topology::{DecodeMember, PrefillMember, Topology};
 
@@ -59,6 +60,8 @@ pub(super) struct Shared {
     pub places: Places,
     /// Everything that runs beside its caller.
     pub tasks: TaskTracker,
+    /// The rounds on the own worker, of own clients and of other sidecars'.
+    pub served: TaskTracker,
     /// Told to stop.
     pub shutdown: CancellationToken,
     /// All connections have ended.
@@ -104,6 +107,6 @@ impl Shared {
         }
         self.signals.follow(followed.iter().map(|worker| worker.name.as_str()));
         self.followed.store(Arc::new(followed));
-        self.members.keep(topology);
+        self.members.keep(topology, members_every(topology).as_secs_f64());
     }
 }

@@ -12,7 +12,7 @@ use super::poll::{Pace, paced, poll};
 use super::state::Shared;
 use super::{health::Failure, signals_prometheus};
 use crate::protocol::{ClientError, ControlClient};
-use crate::topology::DecodeMember;
+use crate::topology::{DecodeMember, Topology};
 
 /// How often the own worker is asked.
 const OWN: Duration = Duration::from_millis(200);
@@ -26,6 +26,11 @@ const MEMBERS_AT_ONCE: usize = 64;
 const SIGNALS: Duration = Duration::from_millis(100);
 /// How long a reading may take.
 const READ_DEADLINE: Duration = Duration::from_millis(500);
+
+/// How often each other member is asked.
+pub(super) fn members_every(topology: &Topology) -> Duration {
+    paced(MEMBERS, topology.decode.len(), MEMBERS_RATE)
+}
 
 /// Starts watching; everything ends with the shutdown.
 pub(super) fn start(shared: &Arc<Shared>) {
@@ -93,7 +98,7 @@ async fn watch_members(shared: Arc<Shared>) {
     let mut pace = Pace::new();
     let others = move || {
         let topology = peers.topology();
-        if !pace.due(paced(MEMBERS, topology.decode.len(), MEMBERS_RATE)) {
+        if !pace.due(members_every(&topology)) {
             return Vec::new();
         }
         let others = topology.decode.iter().filter(|member| member.name != peers.own.name());

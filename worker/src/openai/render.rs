@@ -115,12 +115,6 @@ impl Renderer {
         self.open == 0
     }
 
-    /// Whether a choice has ended; its round's further events change nothing.
-    #[must_use]
-    pub fn has_ended(&self, choice: usize) -> bool {
-        self.choices.get(choice).is_none_or(Choice::has_ended)
-    }
-
     /// Output tokens so far, over all choices.
     #[must_use]
     pub fn output_tokens(&self) -> usize {

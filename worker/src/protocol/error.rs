@@ -40,8 +40,6 @@ pub enum ErrorCode {
     TransferFailed,
     /// The caller took the work back.
     Cancelled,
-    /// A deadline passed.
-    Timeout,
     /// A defect of the worker.
     Internal,
     /// One that this version does not know, or of the HTTP layer.
@@ -71,7 +69,6 @@ impl ErrorCode {
             Self::EngineFailed => "engine_failed",
             Self::TransferFailed => "transfer_failed",
             Self::Cancelled => "cancelled",
-            Self::Timeout => "timeout",
             Self::Internal => "internal",
             Self::Other => "other",
         }
@@ -90,7 +87,6 @@ impl ErrorCode {
             Self::KvExhausted | Self::Overloaded | Self::Draining | Self::NotReady => {
                 StatusCode::SERVICE_UNAVAILABLE
             }
-            Self::Timeout => StatusCode::GATEWAY_TIMEOUT,
             Self::NonFiniteLogits
             | Self::EngineFailed
             | Self::TransferFailed

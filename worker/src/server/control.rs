@@ -33,7 +33,7 @@ pub(super) fn router(front: Arc<Front>) -> Router {
         .with_state(front)
 }
 
-/// Puts the load of this moment on every response.
+/// Puts the load of this moment on every response of a route.
 async fn with_load(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if let Some(worker) = front.worker.get()

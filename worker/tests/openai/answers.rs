@@ -95,7 +95,7 @@ fn a_stopped_choice_is_over_at_once() {
     let mut renderer = renderer(&request);
     let rendered = renderer.event(0, &output(&bytes("abc"))).unwrap();
     let stream = String::from_utf8(rendered.frames.to_vec()).unwrap();
-    assert!(rendered.stop && renderer.has_ended(0) && renderer.is_done());
+    assert!(rendered.stop && renderer.is_done());
     assert!(stream.ends_with("data: [DONE]\n\n"), "{stream}");
     assert_eq!(renderer.output_tokens(), 2);
     for late in [output(&bytes("d")), done(FinishReason::Length), error_event()] {

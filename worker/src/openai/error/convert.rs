@@ -7,7 +7,7 @@ use http::StatusCode;
 
 use super::ApiError;
 use crate::http::HttpError;
-use crate::protocol::{ClientError, ErrorCode, ErrorDetail};
+use crate::protocol::{ErrorCode, ErrorDetail};
 use crate::text::{ChatError, TemplateError};
 
 /// When to come again where nobody knows better.
@@ -47,10 +47,6 @@ impl From<ErrorDetail> for ApiError {
             | ErrorCode::Cancelled => {
                 Self::unavailable("session_moved", "The session has just moved to another worker.", SOON)
             }
-            ErrorCode::Timeout => {
-                let message = "The request took too long.";
-                Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message).retry(false)
-            }
             // The same prompt would give the same logits.
             ErrorCode::NonFiniteLogits => {
                 internal("The model computed values that are not numbers.").retry(false)
@@ -61,33 +57,6 @@ impl From<ErrorDetail> for ApiError {
             | ErrorCode::Internal
             | ErrorCode::Other => internal("The request could not be computed."),
         }
-    }
-}
-
-impl From<&ClientError> for ApiError {
-    fn from(error: &ClientError) -> Self {
-        match error {
-            ClientError::Refused { detail, retry_after, .. } => {
-                let error = Self::from(detail.clone());
-                Self { retry_after: error.retry_after.map(|own| retry_after.unwrap_or(own)), ..error }
-            }
-            ClientError::Deadline { .. } | ClientError::Silent { .. } => {
-                Self::new(StatusCode::GATEWAY_TIMEOUT, "timeout", "The worker did not answer in time.")
-            }
-            ClientError::Connect(_) | ClientError::Call(_) | ClientError::Stream(_) => Self::worker_lost(),
-            ClientError::Setup(_)
-            | ClientError::Tls(_)
-            | ClientError::Status { .. }
-            | ClientError::TooLarge { .. }
-            | ClientError::Answer(_)
-            | ClientError::Event(_) => Self::nonsense(),
-        }
-    }
-}
-
-impl From<ClientError> for ApiError {
-    fn from(error: ClientError) -> Self {
-        Self::from(&error)
     }
 }
 
@@ -138,15 +107,9 @@ mod tests {
 
     #[test]
     fn refusals_for_want_of_room_say_when_to_come_again() {
-        let refused = |code, retry_after| ClientError::Refused {
-            status: StatusCode::SERVICE_UNAVAILABLE,
-            detail: ErrorDetail::new(code, "x"),
-            retry_after,
-        };
-        let after = Some(Duration::from_secs(7));
-        assert_eq!(ApiError::from(refused(ErrorCode::Overloaded, after)).retry_after, after);
-        assert_eq!(ApiError::from(refused(ErrorCode::KvExhausted, None)).retry_after, Some(SOON));
-        assert_eq!(ApiError::from(refused(ErrorCode::SessionBusy, after)).should_retry, Some(false));
+        let error = |code| ApiError::from(ErrorDetail::new(code, "x"));
+        assert_eq!(error(ErrorCode::KvExhausted).retry_after, Some(SOON));
+        assert_eq!(error(ErrorCode::SessionBusy).should_retry, Some(false));
     }
 
     #[test]

@@ -25,10 +25,10 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
             Ok(ExitCode::SUCCESS)
         }
         Err(ManifestError::Invalid { name, errors }) => {
-            let lines: String = errors.0.iter().map(|error| format!("{error}\n")).collect();
+            let lines: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
             let count = errors.0.len();
             let plural = if count == 1 { "" } else { "s" };
-            output::print(&format!("{lines}{name}: {count} error{plural}\n"))?;
+            output::print(&format!("{}\n{name}: {count} error{plural}\n", lines.join("\n")))?;
             Ok(ExitCode::FAILURE)
         }
         Err(error) => Err(error.into()),

@@ -238,7 +238,9 @@ async fn a_session_goes_on_within_two_seconds_of_its_worker_s_death() {
         let start = Instant::now();
         (conversation.say("And about lakes?", 8).await.unwrap(), start.elapsed())
     };
-    idle.into_iter().for_each(|conversation| drop(next.spawn(go_on(conversation))));
+    for conversation in idle {
+        next.spawn(go_on(conversation));
+    }
     let mut failed = 0;
     while let Some(ended) = rounds.join_next().await {
         let (conversation, answer) = ended.unwrap();

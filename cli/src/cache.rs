@@ -4,6 +4,8 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io;
 use std::path::{Path, PathBuf};
 
+use tempfile::TempDir;
+
 /// A cache that cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum CacheError {
@@ -28,7 +30,7 @@ pub(crate) fn root() -> Result<PathBuf, CacheError> {
 }
 
 /// The place of the folder `name` that is made from `source`: another source has another place, so that a stale one is
-/// never used. The project's tests name their folders the same way and so share what was fetched.
+/// never used.
 pub(crate) fn place(name: &str, source: &str) -> Result<PathBuf, CacheError> {
     let mut hasher = DefaultHasher::new();
     source.hash(&mut hasher);
@@ -40,11 +42,38 @@ pub(crate) fn make_folder(path: &Path) -> Result<(), CacheError> {
     std::fs::create_dir_all(path).map_err(|source| CacheError::Make { path: path.into(), source })
 }
 
+/// Moves the folder `fresh`, which holds all that belongs there, to its place. What somebody else has put there meanwhile
+/// stays, if it holds `file`; what does not hold it is broken and is replaced.
+pub(crate) fn settle(fresh: &TempDir, place: &Path, file: &Path) -> Result<(), CacheError> {
+    let mut moved = std::fs::rename(fresh.path(), place);
+    if moved.is_err() && !file.exists() {
+        // Where it cannot be removed, the second try tells why.
+        let _ = std::fs::remove_dir_all(place);
+        moved = std::fs::rename(fresh.path(), place);
+    }
+    match moved {
+        Err(source) if !file.exists() => Err(CacheError::Make { path: place.into(), source }),
+        _ => Ok(()),
+    }
+}
+
+/// Whether [`write_atomically`] can write to `path`.
+pub(crate) fn probe(path: &Path) -> Result<(), CacheError> {
+    let error = |source| CacheError::Make { path: path.into(), source };
+    if path.is_dir() {
+        return Err(error(io::ErrorKind::IsADirectory.into()));
+    }
+    tempfile::NamedTempFile::new_in(folder_of(path)).map(drop).map_err(error)
+}
+
+fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 /// Writes a file so that a reader sees the old content or the new, never a part.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), CacheError> {
     let error = |source| CacheError::Make { path: path.into(), source };
-    let folder = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(error)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(path)).map_err(error)?;
     io::Write::write_all(&mut file, content).map_err(error)?;
     file.persist(path).map_err(|failed| error(failed.error))?;
     Ok(())
@@ -64,5 +93,26 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
         let lost = write_atomically(&folder.path().join("no/such"), b"").unwrap_err();
         assert!(lost.to_string().contains("no/such"));
+        assert!(probe(&folder.path().join("no/such")).is_err() && probe(folder.path()).is_err());
+        probe(&path).unwrap();
+        assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_broken_folder_gives_way_and_a_whole_one_stays() {
+        let root = tempfile::tempdir().unwrap();
+        let (place, file) = (root.path().join("model-1"), root.path().join("model-1/weights"));
+        let made = |content: &str| {
+            let fresh = tempfile::tempdir_in(root.path()).unwrap();
+            std::fs::write(fresh.path().join("weights"), content).unwrap();
+            settle(&fresh, &place, &file).unwrap();
+            std::fs::read_to_string(&file).unwrap()
+        };
+        std::fs::create_dir(&place).unwrap();
+        std::fs::write(place.join("rest"), "").unwrap();
+        assert_eq!(made("first"), "first");
+        assert!(!place.join("rest").exists());
+        assert_eq!(made("second"), "first");
+        assert_eq!(std::fs::read_dir(root.path()).unwrap().count(), 1);
     }
 }

@@ -1,14 +1,13 @@
 //! `ampd check`: tells everything that is wrong with a manifest.
 
-#![allow(clippy::print_stdout, reason = "this is the command's output")]
-
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use ampd_api::Service;
 use ampd_api::resolved::{ModelSource, Role};
 
 use crate::manifest::{self, ManifestError};
+use crate::output;
 
 /// Checks a manifest.
 #[derive(Debug, clap::Args)]
@@ -22,20 +21,26 @@ pub(crate) struct Args {
 pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
     match manifest::load(Some(&args.file)) {
         Ok(service) => {
-            println!("{}", summary(&service));
-            let file = args.file.display();
-            println!("try it here with `ampd local -f {file}`, or apply it with `kubectl apply -f {file}`");
+            output::print(&format!("{}\n{}\n", summary(&service), next(&service, &args.file)))?;
             Ok(ExitCode::SUCCESS)
         }
         Err(ManifestError::Invalid { name, errors }) => {
-            for error in &errors.0 {
-                println!("{error}");
-            }
+            let lines: Vec<String> = errors.0.iter().map(ToString::to_string).collect();
             let count = errors.0.len();
-            println!("{name}: {count} error{}", if count == 1 { "" } else { "s" });
+            let plural = if count == 1 { "" } else { "s" };
+            output::print(&format!("{}\n{name}: {count} error{plural}\n", lines.join("\n")))?;
             Ok(ExitCode::FAILURE)
         }
         Err(error) => Err(error.into()),
+    }
+}
+
+/// What to do with a good manifest.
+fn next(service: &Service, file: &Path) -> String {
+    let file = file.display();
+    match manifest::model(service) {
+        Ok(_) => format!("run it here with `ampd local -f {file}`"),
+        Err(_) => format!("run it here with `ampd local -f {file} --model PATH`: there are no volumes here"),
     }
 }
 

@@ -61,10 +61,10 @@ pub(crate) struct Args {
     /// File that says who runs where, rewritten at every change and removed at the end.
     #[arg(long)]
     state_file: Option<PathBuf>,
-    /// Threads of each worker; by default the cores are shared out.
+    /// Threads of each worker; by default the manifest's number, else the cores are shared out.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
-    /// KV pool of each worker, MiB; by default a quarter of the free memory is shared out.
+    /// KV pool of each worker, MiB; by default the manifest's, else a quarter of the free memory is shared out.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
     kv_mib: Option<u32>,
     /// Compute backend: cpu or tensor.
@@ -76,7 +76,7 @@ pub(crate) struct Args {
     /// Measures nothing: workers without a cached profile start with a guess and correct it while they serve.
     #[arg(long)]
     no_profile: bool,
-    /// Keeps the folder of topology, certificates and logs at the end.
+    /// Keeps the folder of topology and logs at the end.
     #[arg(long)]
     keep_run_dir: bool,
     /// What the processes log, such as `info` or `ampd_worker=debug,warn`.

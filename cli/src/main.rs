@@ -2,9 +2,11 @@
 
 mod cache;
 mod check;
+mod fetch;
 mod local;
 mod manifest;
 mod model;
+mod output;
 mod profile;
 
 use std::process::ExitCode;
@@ -27,6 +29,9 @@ enum Command {
     Profile(profile::Args),
     /// Checks a manifest.
     Check(check::Args),
+    /// Gets a model and prints where it is, for scripts.
+    #[command(hide = true)]
+    Fetch(fetch::Args),
     /// Runs an engine worker, as `ampd local` starts it.
     #[command(hide = true)]
     Worker(Box<ampd_worker::server::Args>),
@@ -40,6 +45,7 @@ fn main() -> ExitCode {
         Command::Local(args) => local::main(args),
         Command::Profile(args) => profile::main(&args),
         Command::Check(args) => check::main(&args),
+        Command::Fetch(args) => fetch::main(&args),
         Command::Worker(args) => return ampd_worker::server::main(*args),
         Command::Sidecar(args) => return ampd_worker::sidecar::main(*args),
     };

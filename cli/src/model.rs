@@ -6,7 +6,7 @@ mod reference;
 
 use std::path::PathBuf;
 
-pub(crate) use reference::{DEFAULT, HubModel, ModelRef};
+pub(crate) use reference::{DEFAULT, HubModel, ModelRef, file_name};
 
 /// Why there is no model.
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +31,15 @@ pub(crate) enum FetchError {
         #[source]
         source: hub::HubError,
     },
+}
+
+/// As [`fetch`], for a command that has no runtime of its own.
+pub(crate) fn fetch_alone(model: &ModelRef) -> anyhow::Result<PathBuf> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let fetched = runtime.block_on(fetch(model));
+    // A download that was broken off may still hold a thread, for which nobody shall wait.
+    runtime.shutdown_background();
+    Ok(fetched?)
 }
 
 /// The file or folder that holds `model`, fetched if it is not there yet. Progress goes to standard error.

@@ -20,8 +20,8 @@ use anyhow::Context as _;
 pub(crate) use measure::{Request, backend_name, hex, measure, measure_loaded};
 pub(crate) use store::{cached, keep};
 
-use crate::cache;
 use crate::model::{self, ModelRef};
+use crate::{cache, output};
 
 /// How long the measurement of `ampd local` and of a plain `ampd profile` may take.
 pub(crate) const SHORT: Duration = Duration::from_secs(15);
@@ -50,8 +50,11 @@ pub(crate) struct Args {
 
 /// Runs the command.
 pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let path = runtime.block_on(model::fetch(&args.model))?;
+    if let Some(path) = &args.out {
+        // Minutes of measuring would be lost.
+        cache::probe(path).with_context(|| format!("--out {}", path.display()))?;
+    }
+    let path = model::fetch_alone(&args.model)?;
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let request = Request {
         model: path,
@@ -61,7 +64,6 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
         full: args.full,
     };
     let profile = measure(&request, &|| false)?.context("the measurement was stopped")?;
-    report::print(&profile);
     let place = match &args.out {
         Some(path) => {
             cache::write_atomically(path, profile.to_json()?.as_bytes())?;
@@ -69,6 +71,6 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
         }
         None => keep(&profile)?,
     };
-    report::print_next(&place, args.out.is_some(), request.threads);
+    output::print(&report::text(&profile, &place, args.out.is_some()))?;
     Ok(ExitCode::SUCCESS)
 }

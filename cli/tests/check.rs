@@ -44,6 +44,30 @@ fn a_good_manifest_is_summed_up_with_what_to_do_next() {
     for part in ["default/smollm2", "smollm2-135m-instruct", "2 prefill, 2 decode", "ampd local -f"] {
         assert!(told.contains(part), "{part:?}:\n{told}");
     }
+    assert!(!told.contains("--model"), "{told}");
+
+    let text = std::fs::read_to_string(&path).unwrap();
+    let claim = "persistentVolumeClaim: {claimName: models, path: smollm2}";
+    let source = "huggingFace:\n        repo: HuggingFaceTB/SmolLM2-135M-Instruct";
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), text.replace(source, claim)).unwrap();
+    let told = String::from_utf8(check(file.path()).stdout).unwrap();
+    assert!(told.contains("on the claim models") && told.contains("--model PATH"), "{told}");
+}
+
+#[test]
+fn a_reader_that_has_gone_away_is_no_error() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../manifests/smollm2.yaml");
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = Command::new(env!("CARGO_BIN_EXE_ampd"))
+        .arg("check")
+        .arg("-f")
+        .arg(path)
+        .stdout(writer)
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", text(&output.stderr));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ampd_testkit::tiny_model::{Family, TinyModel};
@@ -17,7 +18,7 @@ const DEADLINE: Duration = Duration::from_mins(1);
 
 struct Local {
     child: Child,
-    folder: tempfile::TempDir,
+    folder: Arc<tempfile::TempDir>,
 }
 
 fn command(folder: &Path) -> Command {
@@ -28,7 +29,11 @@ fn command(folder: &Path) -> Command {
 
 /// Starts one prefill and one decode worker with a sidecar.
 fn start() -> Local {
-    let folder = tempfile::tempdir().unwrap();
+    start_in(Arc::new(tempfile::tempdir().unwrap()))
+}
+
+/// The same in a folder that others have used.
+fn start_in(folder: Arc<tempfile::TempDir>) -> Local {
     let model = folder.path().join("tiny.gguf");
     TinyModel::new(Family::Llama).write_gguf(&model, GgmlDType::F32).unwrap();
     let child = command(folder.path())
@@ -158,6 +163,34 @@ fn no_child_outlives_a_killed_parent() {
     local.signal(Signal::KILL);
     local.child.wait().unwrap();
     wait_gone(&pids(&state));
+
+    // What it could not remove itself, the next one does.
+    let left = PathBuf::from(state["run_dir"].as_str().unwrap());
+    assert!(left.is_dir());
+    std::fs::remove_file(local.state_file()).unwrap();
+    let mut next = start_in(Arc::clone(&local.folder));
+    let state = next.wait(all_run);
+    assert!(!left.exists() && Path::new(state["run_dir"].as_str().unwrap()).is_dir());
+}
+
+#[test]
+fn a_worker_that_hangs_is_killed_and_started_again() {
+    let mut local = start();
+    let decode = |state: &Value| state["processes"][0].clone();
+    let state = local.wait(|state| state["ready"] == true);
+    let first = decode(&state)["pid"].as_u64().unwrap();
+    kill_process(pid(first as u32), Signal::STOP).unwrap();
+    let after = local.wait(|state| state["ready"] == true && decode(state)["restarts"] == 1);
+    assert_ne!(decode(&after)["pid"], first);
+    assert!(!is_alive(pid(first as u32)));
+    local.signal(Signal::INT);
+    assert_eq!(local.child.wait().unwrap().code(), Some(0));
+    let mut said = String::new();
+    local.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+    assert!(
+        said.contains("decode-0: not answering") && said.contains("has not answered for too long"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Memory of every process over a thousand short rounds: it must not grow with the number of rounds.
+//! Memory of every process over a thousand short rounds: it must not grow with the number of rounds. Each batch has new
+//! sessions; with `AMPD_BENCH_SESSIONS=returning` those of the first batches come again and again.
 
 #![allow(clippy::print_stdout, reason = "the table is the result")]
 
@@ -35,10 +36,11 @@ fn slope(values: &[f64]) -> f64 {
 async fn main() -> anyhow::Result<()> {
     let cluster = LocalCluster::start(LocalOptions { kv_mib: KV_MIB, ..LocalOptions::new(1, 1) }).await?;
     let client = ChatClient::new(&cluster.url).await?;
+    let returning = std::env::var("AMPD_BENCH_SESSIONS").is_ok_and(|sessions| sessions == "returning");
     let mut resident: BTreeMap<String, Vec<f64>> = BTreeMap::new();
     for batch in 0..WARM_UP + BATCHES {
         let crowd = Crowd {
-            name: format!("memory-{batch}"),
+            name: format!("memory-{}", if returning { batch % WARM_UP } else { batch }),
             sessions: SESSIONS,
             rounds: ROUNDS,
             max_tokens: 2,

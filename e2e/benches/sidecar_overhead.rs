@@ -94,11 +94,9 @@ fn report(name: &str, times: &[Times]) -> [f64; 4] {
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
     let cluster = LocalCluster::start(LocalOptions::new(0, 1).policy("always_local")).await?;
-    let client = ChatClient::new(&cluster.url).await?;
     // Straight to the one sidecar: the front is the Service's part.
     let sidecar = cluster.member("sidecar-0")?;
-    let client =
-        ChatClient::new(sidecar.public_url.as_deref().unwrap_or(&cluster.url)).await.unwrap_or(client);
+    let client = ChatClient::new(sidecar.public_url.as_deref().context("no public API")?).await?;
     let url = cluster.member("decode-0")?.control_url.context("no control API")?;
     let direct = Direct {
         worker: ControlClient::new(http()?, &url, Deadlines::default()),

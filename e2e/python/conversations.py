@@ -1,4 +1,4 @@
-"""Holds conversations through the official OpenAI client and prints what came back, one JSON object a round.
+"""Holds conversations through the official OpenAI client and writes what came back, one JSON object a round.
 
 Greedy decoding, streamed, all conversations at once; the rounds of one conversation follow each other.
 """
@@ -46,7 +46,7 @@ async def converse(client: openai.AsyncOpenAI, model: str, index: int, options: 
             result |= await ask(client, model, session, messages, options)
         except openai.OpenAIError as error:
             result |= {"error": f"{type(error).__name__}: {error}"}
-        print(json.dumps(result), flush=True)
+        print(json.dumps(result), file=options.output, flush=True)
         if "error" in result:
             return
         messages.append({"role": "assistant", "content": result["text"]})
@@ -102,6 +102,7 @@ async def main() -> None:
     parser.add_argument("--rounds", type=int, default=4)
     parser.add_argument("--max-tokens", type=int, default=24)
     parser.add_argument("--logprobs", action="store_true", help="also tell how far apart the two best tokens were")
+    parser.add_argument("--output", type=argparse.FileType("w"), default="-", help="where to write, by default standard output")
     options = parser.parse_args()
     # Retries would hide what the service does wrong.
     client = openai.AsyncOpenAI(base_url=f"{options.url}/v1", api_key="none", max_retries=0, timeout=120)

@@ -52,15 +52,22 @@ impl Place {
     }
 
     fn worker(&self, model: &Path, listen: &str) -> Command {
-        let mut command = Command::new(binary().unwrap());
+        let mut command = self.command();
         command.args(["worker", "--role", "decode", "--name", "decode-0", "--namespace", "tests"]);
         command.args(["--service", "bad", "--listen", listen, "--kv-listen", "127.0.0.1:0"]);
         command.arg("--tls-dir").arg(self.path("tls")).arg("--model").arg(model);
         command
     }
 
-    fn local(model: &Path, port: u16) -> Command {
+    /// A command whose cache and run folders go with this place.
+    fn command(&self) -> Command {
         let mut command = Command::new(binary().unwrap());
+        command.env("XDG_RUNTIME_DIR", self.folder.path()).env("AMPD_CACHE", self.path("cache"));
+        command
+    }
+
+    fn local(&self, model: &Path, port: u16) -> Command {
+        let mut command = self.command();
         command.args(["local", "--prefill", "1", "--decode", "1", "--port", &port.to_string()]);
         command.arg("--model").arg(model);
         command
@@ -120,7 +127,7 @@ async fn damaged_models_are_refused_with_their_file_named() {
     }
     // The same through the command that people use.
     for (model, named) in &models {
-        let output = place.fails(Place::local(model, 0)).await;
+        let output = place.fails(place.local(model, 0)).await;
         assert!(output.contains(named), "local: {named} is not named: {output}");
     }
 }
@@ -133,7 +140,7 @@ async fn a_model_without_tokenizer_cannot_be_served() {
     let place = Place::new();
     let model = place.folder("plain");
     std::fs::remove_file(model.join("tokenizer.json")).unwrap();
-    let output = place.fails(Place::local(&model, 0)).await;
+    let output = place.fails(place.local(&model, 0)).await;
     assert!(output.contains("tokenizer.json"), "{output}");
 }
 
@@ -148,7 +155,7 @@ async fn a_port_in_use_is_said_with_its_flag() {
     let model = place.gguf("good.gguf", |_| {});
     let output = place.fails(place.worker(&model, &address.to_string())).await;
     assert!(output.contains("--listen") && output.contains("in use"), "{output}");
-    let output = place.fails(Place::local(&model, address.port())).await;
+    let output = place.fails(place.local(&model, address.port())).await;
     assert!(output.contains("--port") && output.contains("in use"), "{output}");
 }
 
@@ -163,7 +170,7 @@ async fn a_bad_manifest_is_refused_with_every_field_named() {
                 slo:\n    ttft: soon\n  decode:\n    replicas:\n      min: -1\n";
     std::fs::write(&manifest, text).unwrap();
     for arguments in [["check"], ["local"]] {
-        let mut command = Command::new(binary().unwrap());
+        let mut command = place.command();
         command.args(arguments).arg("-f").arg(&manifest);
         let output = place.fails(command).await;
         for field in ["modle", "spec.slo.ttft", "spec.decode.replicas"] {

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, Instant};
 
-use ampd_testkit::chat::{ChatClient, http};
+use ampd_testkit::chat::{ChatClient, Conversation, http};
 use ampd_testkit::cluster::{
     LocalCluster, LocalOptions, ManualCluster, ManualOptions, Member, Metrics, Role, model, settled, skipped,
 };
@@ -162,6 +162,22 @@ async fn transfers_cut_in_the_middle_cost_no_client_anything() {
     assert_eq!(answer.header("x-ampd-prefill"), "remote", "{answer:?}");
 }
 
+/// Waits until `least` rounds decode on `decode-0`, and gives how many are there then, in any state.
+async fn decoding(cluster: &LocalCluster, least: f64) -> f64 {
+    let worker = cluster.member("decode-0").unwrap();
+    until("rounds decode on decode-0", END, async || {
+        let metrics = Metrics::read(&http()?, &worker).await?;
+        let count = |name| metrics.sum(name, &[]);
+        let decoding = count("ampd_worker_running_rounds");
+        anyhow::ensure!(decoding >= least, "{decoding} decode");
+        // Rounds whose prefill is remote are counted by what is leased for it.
+        let waiting = count("ampd_worker_queued_prefills") + count("ampd_worker_leases");
+        Ok::<_, anyhow::Error>(decoding + waiting)
+    })
+    .await
+    .unwrap()
+}
+
 #[tokio::test]
 async fn a_killed_decode_worker_ends_only_its_own_rounds() {
     if !equipped() {
@@ -171,13 +187,13 @@ async fn a_killed_decode_worker_ends_only_its_own_rounds() {
     let client = ChatClient::new(&cluster.url).await.unwrap();
     let crowd = Crowd { rounds: 3, max_tokens: 16, again: true, ..crowd("decode") };
     let talking = in_full_swing(crowd, &[client]).await;
-    let in_flight = Metrics::read(&http().unwrap(), &cluster.member("decode-0").unwrap()).await.unwrap();
-    let in_flight = in_flight.sum("ampd_worker_sessions", &[]);
+    let in_flight = decoding(&cluster, 4.0).await;
     let killed = Instant::now();
     cluster.signal("decode-0", Signal::KILL).unwrap();
     let outcomes = talking.finish(END).await.unwrap();
     let failed: Vec<_> = outcomes.iter().filter(|outcome| !outcome.complete()).collect();
-    assert!((failed.len() as f64) <= in_flight, "{} rounds failed, {in_flight} sessions there", failed.len());
+    assert!(!failed.is_empty(), "no round failed: the fault hit nothing");
+    assert!((failed.len() as f64) <= in_flight, "{} rounds failed, {in_flight} were there", failed.len());
     for outcome in &failed {
         assert!(!outcome.again, "a round failed twice: {outcome:?}");
         assert!(
@@ -188,11 +204,8 @@ async fn a_killed_decode_worker_ends_only_its_own_rounds() {
         let answer = outcome.answer.as_ref().unwrap();
         assert!(answer.error.is_some() && !answer.done, "{outcome:?}");
     }
-    // A session whose round was lost has its next one served elsewhere at once.
-    for outcome in outcomes.iter().filter(|outcome| outcome.again) {
-        let first = outcome.answer.as_ref().unwrap().first.unwrap();
-        assert!(first <= Duration::from_secs(20), "{outcome:?}");
-    }
+    // Every session whose round was lost has gone on; how soon one does is told without a crowd, below.
+    assert_eq!(outcomes.iter().filter(|outcome| outcome.again && outcome.complete()).count(), failed.len());
     settled(&http().unwrap(), &cluster.members().unwrap(), SETTLE).await.unwrap();
     cluster.stop().await.unwrap();
 }
@@ -204,25 +217,43 @@ async fn a_session_goes_on_within_two_seconds_of_its_worker_s_death() {
     }
     let cluster = LocalCluster::start(LocalOptions::new(1, 2)).await.unwrap();
     let client = ChatClient::new(&cluster.url).await.unwrap();
-    let mut conversations: Vec<_> = (0..6)
-        .map(|number| ampd_testkit::chat::Conversation::new(&client, format!("going-on-{number}")))
-        .collect();
+    let mut conversations: Vec<_> =
+        (0..6).map(|number| Conversation::new(&client, format!("going-on-{number}"))).collect();
     for conversation in &mut conversations {
         assert!(conversation.say("Tell me about rivers.", 8).await.unwrap().complete());
     }
-    let sessions = Metrics::read(&http().unwrap(), &cluster.member("decode-0").unwrap()).await.unwrap();
-    assert!(sessions.sum("ampd_worker_sessions", &[]) > 0.0, "no session is on the worker to be killed");
-    cluster.signal("decode-0", Signal::KILL).unwrap();
-    let start = Instant::now();
+    // Half of the sessions are idle when their worker dies, half in the middle of a round.
     let mut rounds = tokio::task::JoinSet::new();
+    let idle = conversations.split_off(3);
     for mut conversation in conversations {
-        rounds.spawn(async move { conversation.say("And about lakes?", 8).await });
+        rounds.spawn(async move {
+            let answer = conversation.say("Count to a thousand.", 48).await.unwrap();
+            (conversation, answer)
+        });
     }
-    while let Some(answer) = rounds.join_next().await {
-        let answer = answer.unwrap().unwrap();
-        assert!(answer.complete(), "{answer:?}");
+    let in_flight = decoding(&cluster, 1.0).await;
+    cluster.signal("decode-0", Signal::KILL).unwrap();
+    let mut next = tokio::task::JoinSet::new();
+    let go_on = |mut conversation: Conversation| async move {
+        let start = Instant::now();
+        (conversation.say("And about lakes?", 8).await.unwrap(), start.elapsed())
+    };
+    for conversation in idle {
+        next.spawn(go_on(conversation));
     }
-    assert!(start.elapsed() < Duration::from_secs(2), "{:?}", start.elapsed());
+    let mut failed = 0;
+    while let Some(ended) = rounds.join_next().await {
+        let (conversation, answer) = ended.unwrap();
+        if !answer.complete() {
+            failed += 1;
+            next.spawn(go_on(conversation));
+        }
+    }
+    assert!(failed >= 1 && f64::from(failed) <= in_flight, "{failed} rounds failed of {in_flight}");
+    while let Some(answer) = next.join_next().await {
+        let (answer, took) = answer.unwrap();
+        assert!(answer.complete() && took < Duration::from_secs(2), "{took:?}: {answer:?}");
+    }
     cluster.stop().await.unwrap();
 }
 

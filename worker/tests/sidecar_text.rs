@@ -5,7 +5,6 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a helper's failure is the test's")]
 
-use std::path::PathBuf;
 use std::time::Instant;
 
 use ampd_worker::text::{ChatMessage, Detokenizer, TextModel};
@@ -37,15 +36,7 @@ struct Text {
 }
 
 fn inputs() -> Option<(TextModel, Reference)> {
-    let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let (Some(model), Some(reference)) = (path("AMPD_MODEL"), path("AMPD_REFERENCE")) else {
-        assert!(
-            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-            "AMPD_MODEL and AMPD_REFERENCE must be set in CI"
-        );
-        println!("SKIPPED: AMPD_MODEL and AMPD_REFERENCE are not set");
-        return None;
-    };
+    let (model, reference) = ampd_testkit::cluster::reference()?;
     let reference = serde_json::from_str(&std::fs::read_to_string(reference).unwrap()).unwrap();
     Some((TextModel::load(&model).unwrap(), reference))
 }

@@ -1,39 +1,83 @@
 //! The cache of what tasks install: folders named for what they were made from, so that a stale one is never used.
 
+use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-/// `~/.cache/ampd`, or the folder that `AMPD_CACHE` names.
+/// Part of the folders' names; another number when what makes a folder whole changes.
+const LAYOUT: u32 = 2;
+/// The file that marks a folder as whole.
+const WHOLE: &str = "complete";
+
+/// The folder that `AMPD_CACHE` names, or `~/.cache/ampd`; a variable that is empty counts as not set.
 pub(crate) fn root() -> anyhow::Result<PathBuf> {
-    if let Some(folder) = std::env::var_os("AMPD_CACHE") {
-        return Ok(folder.into());
-    }
-    let home = std::env::var_os("HOME").context("HOME is not set, and neither is AMPD_CACHE")?;
-    Ok(Path::new(&home).join(".cache/ampd"))
+    let from = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
+    let root = from("AMPD_CACHE").or_else(|| Some(from("HOME")?.join(".cache/ampd")));
+    root.context("HOME is not set, and neither is AMPD_CACHE")
 }
 
-/// The folder `{name}-{key of source}`, made by `make` when it is not there. It is made beside its place and moved there
-/// when complete, so that an interrupted task leaves nothing half made.
+/// The folder `{name}-{key of source}`, filled by `make` when it is not there or not whole. Tasks that run at once wait
+/// for each other; one that was interrupted leaves a folder that the next one makes anew.
 pub(crate) fn folder(
     name: &str,
-    source: &str,
+    source: &[u8],
+    make: impl FnOnce(&Path) -> anyhow::Result<()>,
+) -> anyhow::Result<PathBuf> {
+    folder_in(&root()?, name, source, make)
+}
+
+fn folder_in(
+    root: &Path,
+    name: &str,
+    source: &[u8],
     make: impl FnOnce(&Path) -> anyhow::Result<()>,
 ) -> anyhow::Result<PathBuf> {
     let mut hasher = DefaultHasher::new();
-    source.hash(&mut hasher);
-    let root = root()?;
+    (LAYOUT, source).hash(&mut hasher);
     let place = root.join(format!("{name}-{:016x}", hasher.finish()));
-    if place.is_dir() {
-        return Ok(place);
-    }
-    let fresh = root.join(format!("{name}-{}.new", std::process::id()));
-    std::fs::create_dir_all(&fresh).with_context(|| format!("cannot make {}", fresh.display()))?;
-    make(&fresh)?;
-    if std::fs::rename(&fresh, &place).is_err() && place.is_dir() {
-        // Somebody else made it meanwhile.
-        std::fs::remove_dir_all(&fresh)?;
+    std::fs::create_dir_all(root).with_context(|| format!("cannot make {}", root.display()))?;
+    let lock = place.with_extension("lock");
+    let lock_error = || format!("cannot lock {}", lock.display());
+    let held = File::create(&lock).with_context(lock_error)?;
+    held.lock().with_context(lock_error)?;
+    if !place.join(WHOLE).is_file() {
+        if place.exists() {
+            std::fs::remove_dir_all(&place).with_context(|| format!("cannot remove {}", place.display()))?;
+        }
+        std::fs::create_dir(&place).with_context(|| format!("cannot make {}", place.display()))?;
+        make(&place)?;
+        std::fs::write(place.join(WHOLE), "")?;
     }
     Ok(place)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_folder_is_made_once_by_many_and_anew_when_it_is_not_whole() {
+        let root = tempfile::tempdir().unwrap();
+        let made = std::sync::atomic::AtomicUsize::new(0);
+        let make = |place: &Path| {
+            made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            std::fs::create_dir(place.join("part"))?;
+            std::thread::sleep(std::time::Duration::from_millis(20));
+            Ok(())
+        };
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| folder_in(root.path(), "x", b"source", make).unwrap());
+            }
+        });
+        assert_eq!(made.load(std::sync::atomic::Ordering::Relaxed), 1);
+        let place = folder_in(root.path(), "x", b"source", make).unwrap();
+        std::fs::remove_file(place.join(WHOLE)).unwrap();
+        assert_eq!(folder_in(root.path(), "x", b"source", make).unwrap(), place);
+        assert_eq!(made.load(std::sync::atomic::Ordering::Relaxed), 2);
+        assert_ne!(folder_in(root.path(), "x", b"another", make).unwrap(), place);
+        assert!(folder_in(root.path(), "y", b"", |_| anyhow::bail!("no")).is_err());
+    }
 }

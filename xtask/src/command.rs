@@ -1,7 +1,7 @@
 //! Running other programs.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use anyhow::{Context, bail};
 
@@ -32,6 +32,16 @@ pub(crate) fn run(command: &mut Command) -> anyhow::Result<()> {
         bail!("{} ended with {status}", describe(command));
     }
     Ok(())
+}
+
+/// Runs `command` to its end and gives what it writes to its standard output.
+pub(crate) fn output(command: &mut Command) -> anyhow::Result<String> {
+    let output = command.stderr(Stdio::inherit()).output();
+    let output = output.with_context(|| format!("cannot start {}", describe(command)))?;
+    if !output.status.success() {
+        bail!("{} ended with {}", describe(command), output.status);
+    }
+    Ok(String::from_utf8(output.stdout)?)
 }
 
 fn describe(command: &Command) -> String {

@@ -8,6 +8,8 @@ use crate::command::{cargo, in_ci, program, root, run};
 const DATABASE: &str = "advisory-db-3157b0e258782691";
 /// A snapshot of that database, beside the checkout where there is no network.
 const SNAPSHOT: &str = "../shared/rustsec-advisory-db.tgz";
+/// The configuration; beside the unpacked snapshot one that points to it.
+const CONFIG: &str = "deny.toml";
 
 /// Runs cargo-deny, with the advisories from the snapshot when there is one.
 pub(crate) fn check() -> anyhow::Result<()> {
@@ -27,9 +29,10 @@ pub(crate) fn check() -> anyhow::Result<()> {
 
 /// Unpacks the snapshot as the git repository that cargo-deny expects, and writes a configuration that points to it.
 fn database(snapshot: &Path) -> anyhow::Result<std::path::PathBuf> {
-    let size = std::fs::metadata(snapshot)?.len();
-    let place = crate::cache::folder("advisories", &format!("{SNAPSHOT} {size}"), |fresh| {
-        let repository = fresh.join(DATABASE);
+    let base = std::fs::read_to_string(root().join(CONFIG))?;
+    let source = [std::fs::read(snapshot)?.as_slice(), base.as_bytes()].concat();
+    let place = crate::cache::folder("advisories", &source, |place| {
+        let repository = place.join(DATABASE);
         std::fs::create_dir_all(&repository)?;
         run(program("tar").arg("xzf").arg(snapshot).arg("-C").arg(&repository))?;
         let git = |arguments: &[&str]| run(program("git").arg("-C").arg(&repository).args(arguments));
@@ -44,11 +47,9 @@ fn database(snapshot: &Path) -> anyhow::Result<std::path::PathBuf> {
             "--quiet",
             "-m",
             "snapshot",
-        ])
+        ])?;
+        let path = format!("[advisories]\ndb-path = {:?}", place.display().to_string());
+        Ok(std::fs::write(place.join(CONFIG), base.replace("[advisories]", &path))?)
     })?;
-    let base = std::fs::read_to_string(root().join("deny.toml"))?;
-    let path = format!("[advisories]\ndb-path = {:?}", place.display().to_string());
-    let config = place.join("deny.toml");
-    std::fs::write(&config, base.replace("[advisories]", &path))?;
-    Ok(config)
+    Ok(place.join(CONFIG))
 }

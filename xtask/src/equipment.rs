@@ -16,8 +16,9 @@ const REFERENCE: &str = "../shared/engine/smollm2_reference.json";
 /// built for it serves the command too.
 pub(crate) fn equip(command: &mut Command, build: &[&str]) -> anyhow::Result<()> {
     run(&mut cargo(build))?;
-    command.env("AMPD_MODEL", model::default_model()?);
-    command.env("AMPD_BIN", ampd()?);
+    let ampd = ampd()?;
+    command.env("AMPD_MODEL", model::default_model(&ampd)?);
+    command.env("AMPD_BIN", ampd);
     command.env("AMPD_PYTHON", python::openai()?);
     if let Some(server) = prometheus::server()? {
         command.env("AMPD_PROMETHEUS", server);

@@ -16,7 +16,7 @@ pub(crate) fn server() -> anyhow::Result<Option<PathBuf>> {
     if installed.is_some() {
         return Ok(installed);
     }
-    match crate::cache::folder(NAME, "the distribution's package", unpack) {
+    match crate::cache::folder(NAME, b"the distribution's package", unpack) {
         Ok(folder) => Ok(Some(folder.join("usr/bin").join(NAME))),
         Err(error) if in_ci() => Err(error.context("there is no Prometheus server")),
         Err(error) => {

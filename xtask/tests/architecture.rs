@@ -7,12 +7,26 @@ use std::path::{Path, PathBuf};
 
 use cargo_metadata::{DependencyKind, Metadata, MetadataCommand, PackageId};
 
-/// Crates without I/O, clock and randomness of their own.
-const PURE: [&str; 5] = ["ampd-api", "ampd-perfmodel", "ampd-scheduler", "ampd-planner", "ampd-simulator"];
+/// Crates without I/O, clock and randomness of their own; all there are.
+const PURE: [&str; 3] = ["ampd-api", "ampd-perfmodel", "ampd-scheduler"];
 /// What they may not depend on, directly or not.
 const IMPURE: [&str; 5] = ["tokio", "kube-client", "axum", "candle-core", "reqwest"];
+/// What their sources may not name.
+const ACTS: [&str; 9] = [
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::env",
+    "std::io",
+    "std::thread",
+    "Instant::now",
+    "SystemTime",
+    "rand::",
+];
 /// Lines that a source file may have.
 const MAX_LINES: usize = 450;
+/// The lint that denies `unsafe`. Attributes that name it switch it off, as a rule.
+const SWITCH: &str = "unsafe_code";
 /// Where `unsafe` may be written.
 const UNSAFE_HOME: &str = "crates/engine/src/cpu/";
 
@@ -43,17 +57,29 @@ fn normal_dependencies(metadata: &Metadata, start: &PackageId) -> BTreeSet<Strin
 #[test]
 fn pure_crates_depend_on_nothing_that_acts() {
     let metadata = metadata();
-    let mut checked = 0;
-    for package in metadata.workspace_packages() {
-        if PURE.contains(&package.name.as_str()) {
-            let dependencies = normal_dependencies(&metadata, &package.id);
-            for impure in IMPURE {
-                assert!(!dependencies.contains(impure), "{} depends on {impure}", package.name);
-            }
-            checked += 1;
+    let packages = metadata.workspace_packages();
+    for pure in PURE {
+        let package = packages.iter().find(|package| package.name.as_str() == pure).unwrap();
+        let dependencies = normal_dependencies(&metadata, &package.id);
+        for impure in IMPURE {
+            assert!(!dependencies.contains(impure), "{pure} depends on {impure}");
         }
     }
-    assert!(checked >= 2, "only {checked} pure crates found");
+}
+
+#[test]
+fn pure_crates_have_no_clock_and_no_files_of_their_own() {
+    let folders = PURE.map(|name| format!("crates/{}/src/", name.trim_start_matches("ampd-")));
+    let mut checked = [0; PURE.len()];
+    for (path, text) in sources() {
+        if let Some(index) = folders.iter().position(|folder| path.starts_with(folder)) {
+            checked[index] += 1;
+            for acts in ACTS {
+                assert!(!text.contains(acts), "{path} names {acts}");
+            }
+        }
+    }
+    assert!(checked.iter().all(|files| *files > 0), "{checked:?} files of {PURE:?}");
 }
 
 #[test]
@@ -71,8 +97,10 @@ fn the_engine_knows_no_http_and_no_runtime() {
 fn test_helpers_are_never_shipped() {
     let metadata = metadata();
     for package in metadata.workspace_packages() {
-        let shipped =
-            package.dependencies.iter().any(|d| d.name == "ampd-testkit" && d.kind == DependencyKind::Normal);
+        let shipped = package
+            .dependencies
+            .iter()
+            .any(|d| d.name == "ampd-testkit" && d.kind != DependencyKind::Development);
         assert!(!shipped, "{} ships ampd-testkit", package.name);
     }
 }
@@ -109,8 +137,34 @@ fn files_can_be_read_in_one_sitting() {
 
 #[test]
 fn unsafe_code_stays_in_the_kernels() {
-    let switch = concat!("allow(", "unsafe_code)");
     for (path, text) in sources() {
-        assert!(!text.contains(switch) || path.starts_with(UNSAFE_HOME), "{path} allows unsafe code");
+        let switches = attributes(&text).any(|attribute| attribute.contains(SWITCH));
+        assert!(!switches || path.starts_with(UNSAFE_HOME), "{path} switches the lint of unsafe code");
+    }
+    let list = format!("[expect(\n    {SWITCH},\n)]");
+    let sample = format!("#![allow(a, b)] x[1] #{list} #[cfg(a[0])] # [");
+    let found: Vec<_> = attributes(&sample).collect();
+    assert_eq!(found, ["[allow(a, b)]", list.as_str(), "[cfg(a[0])]"]);
+}
+
+/// The attributes of a source file, from bracket to bracket.
+fn attributes(text: &str) -> impl Iterator<Item = &str> {
+    text.match_indices('#').filter_map(|(at, _)| {
+        let rest = text[at + 1..].strip_prefix('!').unwrap_or(&text[at + 1..]);
+        let mut depth = 0;
+        let end = rest.find(|c| {
+            depth += i32::from(c == '[') - i32::from(c == ']');
+            depth == 0
+        })?;
+        rest.starts_with('[').then(|| &rest[..=end])
+    })
+}
+
+/// The lints that deny unsafe code are the workspace's: a member that does not take them over may do anything.
+#[test]
+fn every_member_takes_over_the_lints_of_the_workspace() {
+    for package in metadata().workspace_packages() {
+        let manifest = std::fs::read_to_string(&package.manifest_path).unwrap();
+        assert!(manifest.contains("[lints]\nworkspace = true\n"), "{} has lints of its own", package.name);
     }
 }

@@ -6,37 +6,37 @@ use std::time::Duration;
 const FIRST: Duration = Duration::from_millis(200);
 /// The longest.
 const LONGEST: Duration = Duration::from_secs(10);
-/// A child that lived so long starts afresh.
-const HEALTHY: Duration = Duration::from_secs(30);
+/// After a life of this length the first wait is enough.
+const LONG_LIFE: Duration = Duration::from_secs(30);
 
 /// Doubling waits.
 #[derive(Debug)]
 pub(crate) struct Backoff {
     next: Duration,
-    failures: u32,
+    deaths: u32,
 }
 
 impl Default for Backoff {
     fn default() -> Self {
-        Self { next: FIRST, failures: 0 }
+        Self { next: FIRST, deaths: 0 }
     }
 }
 
 impl Backoff {
     /// The wait after a child that lived for `alive`.
     pub(crate) fn after(&mut self, alive: Duration) -> Duration {
-        if alive >= HEALTHY {
-            *self = Self::default();
+        if alive >= LONG_LIFE {
+            self.next = FIRST;
         }
-        self.failures += 1;
+        self.deaths = self.deaths.saturating_add(1);
         let wait = self.next;
         self.next = (wait * 2).min(LONGEST);
         wait
     }
 
-    /// Deaths in a row without a healthy life between them.
-    pub(crate) fn failures(&self) -> u32 {
-        self.failures
+    /// Deaths so far. Long lives do not make up for them: a large model may be minutes in loading before its process fails.
+    pub(crate) fn deaths(&self) -> u32 {
+        self.deaths
     }
 }
 
@@ -45,12 +45,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn waits_double_to_a_limit_and_start_again_after_a_healthy_life() {
+    fn waits_double_to_a_limit_and_start_again_after_a_long_life_and_every_death_counts() {
         let mut backoff = Backoff::default();
         let waits: Vec<u64> = (0..8).map(|_| backoff.after(Duration::ZERO).as_millis() as u64).collect();
         assert_eq!(waits, [200, 400, 800, 1600, 3200, 6400, 10_000, 10_000]);
-        assert_eq!(backoff.failures(), 8);
-        assert_eq!(backoff.after(HEALTHY), FIRST);
-        assert_eq!(backoff.failures(), 1);
+        assert_eq!(backoff.deaths(), 8);
+        assert_eq!(backoff.after(LONG_LIFE), FIRST);
+        assert_eq!(backoff.deaths(), 9);
     }
 }

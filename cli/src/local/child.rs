@@ -8,19 +8,21 @@ use std::time::{Duration, Instant};
 use ampd_worker::process::exit;
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::process::{Child, Command};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::backoff::Backoff;
 use super::child_log::ChildLog;
 use super::notices::Notices;
 
-/// Deaths in a row, none of the lives ever ready, after which no further start is tried.
+/// Deaths, none of the lives ever ready, after which no further start is tried.
 const MAX_FAILED_STARTS: u32 = 6;
 /// Lines of the log that go into an error.
 const SHOWN_LINES: usize = 12;
 /// How long output may take to arrive after the process has ended; a grandchild could hold the pipe.
 const OUTPUT_DEADLINE: Duration = Duration::from_secs(1);
+/// How long the system may take to end a process that was killed; one that waits for a broken disk does not end.
+const KILL_DEADLINE: Duration = Duration::from_secs(5);
 
 /// Makes the command for the next start. It is told how the last life ended, so that it can choose another port.
 pub(crate) type Launcher = Box<dyn FnMut(Option<ExitStatus>) -> std::io::Result<Command> + Send + Sync>;
@@ -74,8 +76,8 @@ pub(crate) struct Supervised {
     pub(crate) changed: watch::Sender<()>,
     /// Whether it was ready at any time: such a child is restarted for ever.
     pub(crate) was_ready: Arc<AtomicBool>,
-    /// Told when it hangs and has to be killed.
-    pub(crate) hangs: Arc<Notify>,
+    /// The process that hangs and has to be killed. Named by its id, so that the next one is not killed in its place.
+    pub(crate) hung: watch::Receiver<Option<u32>>,
     /// Where deaths are told.
     pub(crate) notices: Notices,
     /// From the request to stop to the kill.
@@ -117,7 +119,7 @@ impl Supervised {
         let fatal = [exit::USAGE, exit::CONFIG].map(i32::from);
         let never_ready = !self.was_ready.load(Ordering::Relaxed);
         let wrong = status.code().is_some_and(|code| fatal.contains(&code));
-        never_ready && (wrong || backoff.failures() >= MAX_FAILED_STARTS)
+        never_ready && (wrong || backoff.deaths() >= MAX_FAILED_STARTS)
     }
 
     /// One life. `None` when it was ended because of `stop`.
@@ -126,7 +128,8 @@ impl Supervised {
         last: Option<ExitStatus>,
         stop: &CancellationToken,
     ) -> Result<Option<ExitStatus>, ChildError> {
-        let start = |source| ChildError::Start { name: self.name.clone(), source };
+        let name = self.name.clone();
+        let start = |source| ChildError::Start { name: name.clone(), source };
         let mut command = (self.launcher)(last).map_err(start)?;
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).kill_on_drop(true);
         // Ctrl-C at a terminal goes to a whole process group; the children shall be asked by this process alone.
@@ -139,13 +142,7 @@ impl Supervised {
         self.show(|state| state.pid = child.id());
         let ended = tokio::select! {
             () = stop.cancelled() => None,
-            status = child.wait() => Some(status),
-            () = self.hangs.notified() => {
-                self.notices.say(format!("{} has not answered for too long, killing it", self.name));
-                // It may have ended just now.
-                let _ = child.start_kill();
-                Some(child.wait().await)
-            }
+            status = self.ended(&mut child) => Some(status),
         };
         if ended.is_none() {
             self.terminate(&mut child).await;
@@ -158,6 +155,19 @@ impl Supervised {
         ended.transpose().map_err(start)
     }
 
+    /// How the child ended, by itself or because it hung.
+    async fn ended(&mut self, child: &mut Child) -> std::io::Result<ExitStatus> {
+        let pid = child.id();
+        tokio::select! {
+            status = child.wait() => return status,
+            Ok(_) = self.hung.wait_for(|hung| hung.is_some() && *hung == pid) => {}
+        }
+        self.notices.say(format!("{} has not answered for too long, killing it", self.name));
+        // It may have ended just now.
+        let _ = child.start_kill();
+        child.wait().await
+    }
+
     /// Asks the child to end, waits for `grace`, and kills it.
     async fn terminate(&self, child: &mut Child) {
         if let Some(pid) = child.id().and_then(|id| Pid::from_raw(id.cast_signed())) {
@@ -166,7 +176,9 @@ impl Supervised {
         }
         if tokio::time::timeout(self.grace, child.wait()).await.is_err() {
             self.notices.say(format!("{} did not stop within {:?}, killing it", self.name, self.grace));
-            let _ = child.kill().await;
+            if tokio::time::timeout(KILL_DEADLINE, child.kill()).await.is_err() {
+                self.notices.say(format!("{} cannot be killed, leaving it behind", self.name));
+            }
         }
     }
 }
@@ -198,7 +210,7 @@ mod tests {
     struct Running {
         state: watch::Receiver<ChildState>,
         was_ready: Arc<AtomicBool>,
-        hangs: Arc<Notify>,
+        hung: watch::Sender<Option<u32>>,
         stop: CancellationToken,
         task: tokio::task::JoinHandle<Result<(), ChildError>>,
         _folder: tempfile::TempDir,
@@ -213,7 +225,7 @@ mod tests {
         });
         let (state, receiver) = watch::channel(ChildState::default());
         let (was_ready, stop) = (Arc::new(AtomicBool::new(false)), CancellationToken::new());
-        let hangs = Arc::new(Notify::new());
+        let (hung, hung_receiver) = watch::channel(None);
         let child = Supervised {
             name: "decode-0".into(),
             launcher,
@@ -221,12 +233,12 @@ mod tests {
             state,
             changed: watch::Sender::new(()),
             was_ready: Arc::clone(&was_ready),
-            hangs: Arc::clone(&hangs),
+            hung: hung_receiver,
             notices: Notices::new().0,
             grace,
         };
         let task = tokio::spawn(child.run(stop.clone()));
-        Running { state: receiver, was_ready, hangs, stop, task, _folder: folder }
+        Running { state: receiver, was_ready, hung, stop, task, _folder: folder }
     }
 
     async fn within<T>(future: impl Future<Output = T>) -> T {
@@ -258,10 +270,13 @@ mod tests {
         let first = within(running.state.wait_for(|state| state.pid.is_some())).await.unwrap().pid.unwrap();
         running.was_ready.store(true, Ordering::Relaxed);
         kill_process(Pid::from_raw(first.cast_signed()).unwrap(), Signal::STOP).unwrap();
-        running.hangs.notify_one();
+        running.hung.send_replace(Some(first));
         let again = |state: &ChildState| state.pid.is_some_and(|pid| pid != first) && state.restarts == 1;
-        within(running.state.wait_for(again)).await.unwrap();
+        let second = within(running.state.wait_for(again)).await.unwrap().pid.unwrap();
         assert!(!is_alive(first));
+        // The word still stands and is not for the next process.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        assert!(is_alive(second) && running.state.borrow().restarts == 1);
         running.stop.cancel();
         within(running.task).await.unwrap().unwrap();
     }

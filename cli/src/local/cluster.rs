@@ -9,7 +9,7 @@ use std::sync::atomic::AtomicBool;
 
 use ampd_worker::process::exit;
 use tokio::process::Command;
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -35,7 +35,7 @@ pub(crate) struct Cluster {
 struct Child {
     state: watch::Receiver<ChildState>,
     was_ready: Arc<AtomicBool>,
-    hangs: Arc<Notify>,
+    hung: watch::Sender<Option<u32>>,
 }
 
 impl Cluster {
@@ -49,9 +49,9 @@ impl Cluster {
         &self.children[index].was_ready
     }
 
-    /// Has member `index` killed and started again.
-    pub(crate) fn hangs(&self, index: usize) {
-        self.children[index].hangs.notify_one();
+    /// Has the process `pid` of member `index` killed and started again.
+    pub(crate) fn hangs(&self, index: usize, pid: u32) {
+        self.children[index].hung.send_replace(Some(pid));
     }
 }
 
@@ -76,8 +76,9 @@ pub(crate) fn start(
     let changed = watch::Sender::new(());
     for (index, (name, kind)) in list.into_iter().enumerate() {
         let (state, receiver) = watch::channel(ChildState::default());
-        let (was_ready, hangs) = (Arc::new(AtomicBool::new(false)), Arc::new(Notify::new()));
-        let shown = Child { state: receiver, was_ready: Arc::clone(&was_ready), hangs: Arc::clone(&hangs) };
+        let (was_ready, hung) = (Arc::new(AtomicBool::new(false)), watch::Sender::new(None));
+        let told = hung.subscribe();
+        let shown = Child { state: receiver, was_ready: Arc::clone(&was_ready), hung };
         children.push(shown);
         let child = Supervised {
             log: ChildLog::create(run_dir.log(&name))?,
@@ -86,7 +87,7 @@ pub(crate) fn start(
             state,
             changed: changed.clone(),
             was_ready,
-            hangs,
+            hung: told,
             notices: notices.clone(),
             grace: shared.plan.grace + super::KILL_AFTER_GRACE,
         };

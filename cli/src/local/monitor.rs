@@ -82,8 +82,8 @@ pub(crate) async fn watch(
             seen = join_all(looks) => seen,
         };
         for (index, silence) in silences.iter_mut().enumerate() {
-            if silence.look(pids[index], &mut seen[index].0, Instant::now()) {
-                cluster.hangs(index);
+            if let Some(pid) = silence.look(pids[index], &mut seen[index].0, Instant::now()) {
+                cluster.hangs(index, pid);
             }
         }
         let ready = |index: usize| seen.get(index).is_some_and(|(health, _)| *health == Health::Ready);
@@ -125,9 +125,9 @@ struct Silence {
 }
 
 impl Silence {
-    /// Takes in how the process `pid` was just seen, which is `Hung` rather than `Silent` if it has answered before. True
-    /// when it has to be killed.
-    fn look(&mut self, pid: Option<u32>, health: &mut Health, now: Instant) -> bool {
+    /// Takes in how the process `pid` was just seen, which is `Hung` rather than `Silent` if it has answered before. It is
+    /// given when it has to be killed.
+    fn look(&mut self, pid: Option<u32>, health: &mut Health, now: Instant) -> Option<u32> {
         match health {
             Health::Ready | Health::NotReady { .. } => *self = Self { answered: pid, vain: None },
             Health::Silent | Health::Hung if self.answered.is_some() && self.answered == pid => {
@@ -136,12 +136,12 @@ impl Silence {
                 self.vain = Some((looks + 1, since));
                 if looks + 1 >= HUNG_LOOKS && now.duration_since(since) >= HUNG {
                     *self = Self::default();
-                    return true;
+                    return pid;
                 }
             }
             Health::Silent | Health::Hung | Health::Down => self.vain = None,
         }
-        false
+        None
     }
 }
 
@@ -208,7 +208,8 @@ mod tests {
         let mut silence = Silence::default();
         let mut look = |pid, mut health, seconds| {
             let killed = silence.look(Some(pid), &mut health, start + second * seconds);
-            (health, killed)
+            assert!(killed.is_none_or(|killed| killed == pid));
+            (health, killed.is_some())
         };
         // One that loads for minutes before it listens is not at fault.
         assert!((0..100).all(|at| look(1, Health::Silent, at) == (Health::Silent, false)));

@@ -35,7 +35,7 @@ pub(super) async fn prepare(args: &Args, stop: &CancellationToken) -> anyhow::Re
     let wanted = match &args.model {
         Some(model) => {
             service.model.name = model.served_name();
-            service.model.aliases.clear();
+            service.model.aliases = model.aliases();
             model.clone()
         }
         None => manifest::model(&service)?,

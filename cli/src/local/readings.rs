@@ -7,11 +7,11 @@ use ampd_telemetry::exposition::Sample;
 /// A worker's load.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct WorkerReading {
-    /// Rounds that decode, or prefills that run.
-    pub(crate) running: f64,
-    /// Prefills that wait.
-    pub(crate) queued: f64,
-    /// Share of the KV pool that rounds and sessions use.
+    /// Rounds that decode.
+    pub(crate) decoding: f64,
+    /// Prefills that wait or run.
+    pub(crate) prefills: f64,
+    /// Share of the KV pool that rounds and transfers hold; the rest is free or a cache that gives way.
     pub(crate) kv_used: f64,
     /// Sessions held.
     pub(crate) sessions: f64,
@@ -62,9 +62,9 @@ impl WorkerReading {
         let blocks = |class: &str| sum(samples, "ampd_worker_kv_blocks", |s| s.label("class") == Some(class));
         let total = blocks("total");
         Self {
-            running: gauge("ampd_worker_running_rounds"),
-            queued: gauge("ampd_worker_queued_prefills"),
-            kv_used: if total > 0.0 { 1.0 - blocks("free") / total } else { 0.0 },
+            decoding: gauge("ampd_worker_running_rounds"),
+            prefills: gauge("ampd_worker_queued_prefills"),
+            kv_used: if total > 0.0 { (blocks("active") + blocks("leased")) / total } else { 0.0 },
             sessions: gauge("ampd_worker_sessions"),
             ttft_s: mean("ampd_worker_windowed_ttft_seconds"),
             itl_s: mean("ampd_worker_windowed_itl_seconds"),
@@ -107,12 +107,14 @@ mod tests {
     fn series_are_summed_and_missing_means_stay_missing() {
         let text = "ampd_worker_running_rounds{role=\"decode\",worker=\"decode-0\"} 3\n\
             ampd_worker_queued_prefills 1\nampd_worker_sessions 4\n\
-            ampd_worker_kv_blocks{class=\"total\"} 100\nampd_worker_kv_blocks{class=\"free\"} 75\n\
+            ampd_worker_kv_blocks{class=\"total\"} 100\nampd_worker_kv_blocks{class=\"free\"} 35\n\
+            ampd_worker_kv_blocks{class=\"active\"} 20\nampd_worker_kv_blocks{class=\"leased\"} 5\n\
+            ampd_worker_kv_blocks{class=\"cached\"} 40\n\
             ampd_worker_windowed_ttft_seconds NaN\nampd_worker_windowed_itl_seconds 0.02\n";
         let reading = WorkerReading::of(&ampd_telemetry::exposition::parse(text.as_bytes()).unwrap());
         let expected = WorkerReading {
-            running: 3.0,
-            queued: 1.0,
+            decoding: 3.0,
+            prefills: 1.0,
             kv_used: 0.25,
             sessions: 4.0,
             ttft_s: None,

@@ -45,7 +45,7 @@ pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let result = serve(&args, prepared, listener, &run_dir, &stop).await;
     if args.keep_run_dir || result.is_err() {
         run_dir.keep();
-        eprintln!("topology, certificates and logs are in {}", run_dir.path().display());
+        eprintln!("topology and logs are in {}", run_dir.path().display());
     }
     result
 }
@@ -155,7 +155,9 @@ impl View<'_> {
         });
         let ready = rows.iter().all(|row| row.child.pid.is_some() && row.report.health == Health::Ready);
         let state = State { url: &self.url, ready, run_dir: self.run_dir.path(), processes };
-        self.file.update(&state)?;
+        if let Some(notice) = self.file.update(&state)? {
+            self.screen.say(&notice);
+        }
         if ready && !self.was_ready {
             self.was_ready = true;
             self.screen.say(&banner(&self.url, &self.model_name));

@@ -16,6 +16,8 @@ use super::members::Kind;
 const PREFIX: &str = "ampd-";
 /// The lock's file.
 const LOCK: &str = "lock";
+/// The folder of certificates and keys.
+const TLS: &str = "tls";
 
 /// How long the certificates of a run are valid. They go when the run does.
 const VALID: Duration = Duration::from_hours(24 * 365);
@@ -47,9 +49,11 @@ impl RunDir {
         Ok(Self { path, guard: Some(folder), _lock: lock })
     }
 
-    /// Leaves the folder where it is.
+    /// Leaves the folder where it is, without the keys, which are of use to nobody any more.
     pub(crate) fn keep(&mut self) {
         if let Some(folder) = self.guard.take() {
+            // There may be none yet.
+            let _ = std::fs::remove_dir_all(self.path.join(TLS));
             // Without its lock nobody takes it for a leftover.
             let _ = std::fs::remove_file(self.path.join(LOCK));
             let _ = folder.keep();
@@ -68,7 +72,7 @@ impl RunDir {
 
     /// Makes an authority for this run alone and one certificate for each role. The authority's key is never written.
     pub(crate) fn write_certificates(&self, namespace: &str, service: &str) -> anyhow::Result<PathBuf> {
-        let root = self.path.join("tls");
+        let root = self.path.join(TLS);
         let authority = CertificateAuthority::new(service, VALID)?;
         let roles =
             [(Kind::Prefill, Role::Prefill), (Kind::Decode, Role::Decode), (Kind::Sidecar, Role::Sidecar)];
@@ -126,8 +130,10 @@ mod tests {
         drop(run);
         assert!(!path.exists());
         let mut kept = RunDir::create().unwrap();
+        kept.write_certificates("default", "chat").unwrap();
         kept.keep();
         let path = kept.path().to_owned();
+        assert!(path.is_dir() && !path.join(TLS).exists());
         drop(kept);
         std::fs::remove_dir_all(path).unwrap();
     }

@@ -58,23 +58,39 @@ impl Process {
 pub(crate) struct StateFile {
     path: Option<PathBuf>,
     last: Vec<u8>,
+    /// Whether the last write failed after others that did not.
+    stale: bool,
 }
 
 impl StateFile {
     /// Writes to `path`, or nowhere.
     pub(crate) fn new(path: Option<PathBuf>) -> Self {
-        Self { path, last: Vec::new() }
+        Self { path, last: Vec::new(), stale: false }
     }
 
-    /// Writes `state` if it differs from what the file says.
-    pub(crate) fn update(&mut self, state: &State<'_>) -> Result<(), CacheError> {
-        let Some(path) = &self.path else { return Ok(()) };
+    /// Writes `state` if it differs from what the file says. Only the first write has to succeed: clients are worth more
+    /// than the file, and a later failure is given as a notice, once, and tried again.
+    ///
+    /// # Errors
+    /// When the first write fails: the path is wrong.
+    pub(crate) fn update(&mut self, state: &State<'_>) -> Result<Option<String>, CacheError> {
+        let Some(path) = &self.path else { return Ok(None) };
         let text = serde_json::to_vec_pretty(state).unwrap_or_default();
-        if text != self.last {
-            cache::write_atomically(path, &text)?;
-            self.last = text;
+        if text == self.last {
+            return Ok(None);
         }
-        Ok(())
+        match cache::write_atomically(path, &text) {
+            Ok(()) => {
+                (self.last, self.stale) = (text, false);
+                Ok(None)
+            }
+            Err(error) if self.last.is_empty() => Err(error),
+            Err(_) if self.stale => Ok(None),
+            Err(error) => {
+                self.stale = true;
+                Ok(Some(format!("--state-file: {:#}; the service goes on", anyhow::Error::from(error))))
+            }
+        }
     }
 
     /// Removes the file: nothing runs any more.
@@ -111,5 +127,28 @@ mod tests {
         assert_eq!(sidecar["restarts"], 2);
         file.remove();
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn only_the_first_write_has_to_succeed() {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path().join("home");
+        let state = |ready| State {
+            url: "http://127.0.0.1:8000",
+            ready,
+            run_dir: Path::new("/run"),
+            processes: vec![],
+        };
+        let mut file = StateFile::new(Some(home.join("state.json")));
+        assert!(file.update(&state(false)).is_err());
+        std::fs::create_dir(&home).unwrap();
+        assert_eq!(file.update(&state(false)).unwrap(), None);
+        std::fs::remove_dir_all(&home).unwrap();
+        let notice = file.update(&state(true)).unwrap().unwrap();
+        assert!(notice.contains("--state-file") && notice.contains("state.json"), "{notice}");
+        assert_eq!(file.update(&state(true)).unwrap(), None, "once is enough");
+        std::fs::create_dir(&home).unwrap();
+        assert_eq!(file.update(&state(true)).unwrap(), None);
+        assert!(home.join("state.json").exists(), "it is written as soon as it can be");
     }
 }

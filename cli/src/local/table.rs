@@ -28,11 +28,12 @@ pub(crate) struct Row {
 /// Workers and sidecars, each line at most `width` characters.
 pub(crate) fn render(rows: &[Row], width: usize) -> Vec<String> {
     let of = |kind: Kind| rows.iter().filter(move |row| row.kind == kind);
-    let head = ["WORKER", "STATE", "RUNNING", "QUEUED", "SESSIONS", "KV", "TTFT", "ITL"].map(str::to_owned);
+    let head = ["WORKER", "STATE", "DECODING", "PREFILLS", "SESSIONS", "KV IN USE", "TTFT", "ITL"]
+        .map(str::to_owned);
     let mut lines = vec![head.to_vec()];
     lines.extend(of(Kind::Decode).chain(of(Kind::Prefill)).map(|row| {
         let reading = match row.report.reading {
-            Some(Reading::Worker(reading)) => worker(&reading),
+            Some(Reading::Worker(reading)) => worker(row.kind, &reading),
             _ => vec!["-".to_owned(); head.len() - 2],
         };
         [row.name.clone(), short_state(row)].into_iter().chain(reading).collect()
@@ -79,11 +80,13 @@ fn short_state(row: &Row) -> String {
     }
 }
 
-fn worker(reading: &WorkerReading) -> Vec<String> {
+fn worker(kind: Kind, reading: &WorkerReading) -> Vec<String> {
+    // Prefill workers neither decode nor keep sessions.
+    let of_decode = |count: f64| if kind == Kind::Decode { format!("{count:.0}") } else { "-".to_owned() };
     vec![
-        format!("{:.0}", reading.running),
-        format!("{:.0}", reading.queued),
-        format!("{:.0}", reading.sessions),
+        of_decode(reading.decoding),
+        format!("{:.0}", reading.prefills),
+        of_decode(reading.sessions),
         percent(reading.kv_used),
         seconds(reading.ttft_s),
         seconds(reading.itl_s),
@@ -152,16 +155,16 @@ mod tests {
     #[test]
     fn the_table_shows_workers_and_sidecars() {
         let load = WorkerReading {
-            running: 3.0,
-            queued: 1.0,
+            decoding: 3.0,
+            prefills: 1.0,
             kv_used: 0.237,
             sessions: 8.0,
             ttft_s: Some(1.25),
             itl_s: Some(0.018),
         };
         let idle = WorkerReading {
-            running: 0.0,
-            queued: 0.0,
+            decoding: 0.0,
+            prefills: 2.0,
             kv_used: 0.0,
             sessions: 0.0,
             ttft_s: None,

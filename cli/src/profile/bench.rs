@@ -21,7 +21,11 @@ impl Bench {
     pub(super) fn new(model: &Model, kind: BackendKind, threads: usize) -> anyhow::Result<Self> {
         let config = &model.config;
         let token_bytes = config.layers * config.kv_heads * config.head_dim * 4;
-        let blocks = (POOL_BYTES / (token_bytes * BLOCK_TOKENS)).clamp(16, 4096);
+        Self::with_blocks(model, kind, threads, (POOL_BYTES / (token_bytes * BLOCK_TOKENS)).clamp(16, 4096))
+    }
+
+    /// With a KV pool of so many blocks.
+    fn with_blocks(model: &Model, kind: BackendKind, threads: usize, blocks: usize) -> anyhow::Result<Self> {
         let backend = ampd_engine::build_backend(model, kind, threads, blocks)?;
         Ok(Self { engine: Engine::new(backend, EngineOptions::default()), next: 0 })
     }
@@ -73,5 +77,32 @@ impl Bench {
     pub(super) fn end(&mut self, id: RoundId, session: &str) {
         self.engine.cancel(id, Instant::now());
         self.engine.drop_session(session);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ampd_testkit::tiny_model::{Family, TinyModel};
+    use candle_core::quantized::GgmlDType;
+
+    use super::*;
+    use crate::profile::{decode, grid, prefill};
+
+    /// The KV of large models leaves little room in the pool.
+    #[test]
+    fn every_size_of_the_grids_fits_into_the_smallest_pool() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.gguf");
+        TinyModel::new(Family::Llama).write_gguf(&path, GgmlDType::F32).unwrap();
+        let model = ampd_engine::model::load(&path).unwrap();
+        let mut bench = Bench::with_blocks(&model, BackendKind::Cpu, 1, 8).unwrap();
+        let (context, pool) = (model.config.max_context, bench.pool_tokens());
+        assert!(pool < context, "the pool is what is short here");
+        for (history, increment) in grid::prefills(true, context, pool) {
+            prefill::measure(&mut bench, history, increment).unwrap();
+        }
+        for (batch, context) in grid::decodes(true, context, pool) {
+            decode::measure(&mut bench, batch, context).unwrap();
+        }
     }
 }

@@ -11,6 +11,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use super::bench::Bench;
 use super::{decode, grid, hardware, prefill, transfer};
+use crate::model::file_name;
 
 /// Points of each kind that are measured whatever the time: what the fit needs.
 const NEEDED: usize = 4;
@@ -70,7 +71,7 @@ pub(crate) fn measure_loaded(
     let progress = Progress { start: Instant::now(), budget: request.budget, bar: &bar, stop };
     let mut points = Points::default();
 
-    let prefills = grid::prefills(request.full, context);
+    let prefills = grid::prefills(request.full, context, pool);
     let deadline = request.budget.mul_f64(SHARES.0);
     let done = progress.measure("prefill", &prefills, deadline, |(history, increment)| {
         Ok(vec![prefill::measure(&mut bench, history, increment)?])
@@ -107,10 +108,9 @@ pub(crate) fn measure_loaded(
     bar.finish_and_clear();
 
     let (perf, residuals) = ampd_perfmodel::fit(&points, bytes_per_token as f64)?;
-    let name = request.model.file_stem().map_or_else(String::new, |name| name.to_string_lossy().into_owned());
     let profile = Profile {
         format: FORMAT_VERSION,
-        model: name,
+        model: file_name(&request.model),
         model_digest: hex(&model.digest),
         hardware: hardware::describe(),
         backend: backend_name(request.backend).to_owned(),

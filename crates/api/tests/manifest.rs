@@ -166,6 +166,7 @@ fn what_is_wrong_is_told_with_field_and_line() {
             "line 8: spec.decode.engine.kvCache: is \"1k\", must be from 1Mi to 64Ti",
         ),
         ("decode: {tensorParallel: [2, 2]}", "line 8: spec.decode.tensorParallel[1]: is there twice"),
+        ("sessions: {headers: []}", "line 8: spec.sessions.headers: must have at least 1 items"),
         ("decode: {tensorParallel: []}", "line 8: spec.decode.tensorParallel: must have at least 1 items"),
         (
             "decode: {tensorParallel: [1, x]}",

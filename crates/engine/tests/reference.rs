@@ -48,15 +48,7 @@ struct Text {
 
 /// Model and reference, unless the test is to be skipped.
 fn inputs() -> Option<(PathBuf, Reference)> {
-    let path = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let (Some(model), Some(reference)) = (path("AMPD_MODEL"), path("AMPD_REFERENCE")) else {
-        assert!(
-            std::env::var_os("CI").is_none_or(|ci| ci != "true"),
-            "AMPD_MODEL and AMPD_REFERENCE must be set in CI"
-        );
-        println!("SKIPPED: AMPD_MODEL and AMPD_REFERENCE are not set");
-        return None;
-    };
+    let (model, reference) = ampd_testkit::cluster::reference()?;
     let text = std::fs::read_to_string(reference).unwrap();
     Some((model, serde_json::from_str(&text).unwrap()))
 }

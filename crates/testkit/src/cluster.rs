@@ -8,7 +8,7 @@ mod metrics;
 
 use serde::Deserialize;
 
-pub use environment::{binary, in_ci, model, python, skipped};
+pub use environment::{binary, in_ci, model, python, reference, skipped};
 pub use ledger::{Ledger, settled};
 pub use local::{LocalCluster, LocalOptions};
 pub use manual::{ManualCluster, ManualOptions};

@@ -88,12 +88,14 @@ pub async fn converse(url: &str, plan: Plan<'_>) -> anyhow::Result<Vec<Round>> {
     if plan.gaps {
         command.arg("--logprobs");
     }
+    // Apart from what Python and its packages may say.
+    let file = folder.path().join("rounds.json");
+    command.arg("--output").arg(&file);
     let mut process = Process::start("conversations", command, folder.path())?;
     let status = process.wait(LIMIT).await?;
-    let output = process.output();
-    anyhow::ensure!(status.success(), "the client ended with {status}:\n{output}");
+    anyhow::ensure!(status.success(), "the client ended with {status}:\n{}", process.output());
     let mut rounds = Vec::new();
-    for line in output.lines() {
+    for line in std::fs::read_to_string(&file)?.lines() {
         match serde_json::from_str(line).with_context(|| line.to_owned())? {
             Line::Failed { error, conversation, round } => {
                 anyhow::bail!("conversation {conversation}, round {round}: {error}");

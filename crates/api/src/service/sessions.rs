@@ -12,7 +12,7 @@ pub struct Sessions {
     /// Request headers that may name a session, the first one that is there counts. A request without any is recognised
     /// by how its conversation starts.
     #[schemars(
-        length(max = 8),
+        length(min = 1, max = 8),
         inner(length(min = 1, max = 64), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")),
         extend("x-kubernetes-list-type" = "atomic")
     )]

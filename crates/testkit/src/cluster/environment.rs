@@ -9,24 +9,43 @@ use anyhow::Context;
 /// # Errors
 /// When there is none.
 pub fn binary() -> anyhow::Result<PathBuf> {
-    let path = match std::env::var_os("AMPD_BIN") {
-        Some(path) => PathBuf::from(path),
+    let path = match file("AMPD_BIN") {
+        Some(path) => path,
         None => std::env::current_exe()?.ancestors().nth(2).context("no build folder")?.join("ampd"),
     };
     anyhow::ensure!(path.is_file(), "there is no program at {}: build it, or set AMPD_BIN", path.display());
     Ok(path)
 }
 
+/// The file that a variable names; none when it is not set or empty.
+fn file(name: &str) -> Option<PathBuf> {
+    std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from)
+}
+
 /// The default model's GGUF file, named by `AMPD_MODEL`.
 #[must_use]
 pub fn model() -> Option<PathBuf> {
-    std::env::var_os("AMPD_MODEL").map(PathBuf::from)
+    file("AMPD_MODEL")
+}
+
+/// The default model and the reference outputs for it, a JSON file that `AMPD_REFERENCE` names. Without either the test is
+/// skipped, which is said.
+///
+/// # Panics
+/// In CI, where nothing may be skipped.
+#[must_use]
+pub fn reference() -> Option<(PathBuf, PathBuf)> {
+    let found = model().zip(file("AMPD_REFERENCE"));
+    if found.is_none() {
+        skipped("AMPD_MODEL or AMPD_REFERENCE");
+    }
+    found
 }
 
 /// A Python with the `openai` package, named by `AMPD_PYTHON`.
 #[must_use]
 pub fn python() -> Option<PathBuf> {
-    std::env::var_os("AMPD_PYTHON").map(PathBuf::from)
+    file("AMPD_PYTHON")
 }
 
 /// Whether nothing may be skipped.

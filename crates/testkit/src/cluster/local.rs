@@ -41,13 +41,24 @@ pub struct LocalOptions {
     pub kv_mib: u32,
     /// Further arguments of `ampd local`.
     pub arguments: Vec<String>,
+    /// Further variables.
+    pub environment: Vec<(String, PathBuf)>,
+    /// Whether it fetches the default model itself instead of being given `AMPD_MODEL`.
+    pub fetches: bool,
 }
 
 impl LocalOptions {
     /// So many workers of each role and the manifest's policy.
     #[must_use]
     pub fn new(prefill: u32, decode: u32) -> Self {
-        Self { prefill, decode, kv_mib: KV_MIB, arguments: Vec::new() }
+        Self {
+            prefill,
+            decode,
+            kv_mib: KV_MIB,
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            fetches: false,
+        }
     }
 
     /// The same with a policy.
@@ -91,9 +102,12 @@ impl LocalCluster {
         let file = folder.path().join("state.json");
         let mut command = Command::new(environment::binary()?);
         command.args(["local", "--port", "0", "--state-file"]).arg(&file);
-        command.arg("--model").arg(environment::model().context("AMPD_MODEL is not set")?);
+        if !options.fetches {
+            command.arg("--model").arg(environment::model().context("AMPD_MODEL is not set")?);
+        }
         command.args(["--prefill", &options.prefill.to_string(), "--decode", &options.decode.to_string()]);
         command.args(["--kv-mib", &options.kv_mib.to_string()]).args(&options.arguments);
+        command.envs(options.environment);
         let process = Process::start("local", command, folder.path())?;
         let (url, seen) = (String::new(), std::sync::Mutex::default());
         let mut cluster = Self { process, url, file, seen, _folder: folder, _alone: alone };

@@ -33,6 +33,9 @@ use crate::model::ModelRef;
 /// From the end of the children's own grace to their being killed.
 const KILL_AFTER_GRACE: Duration = Duration::from_secs(2);
 
+/// Workers of one role, at most.
+const MAX_WORKERS: u16 = 64;
+
 /// Threads of this process's own runtime: it passes bytes on and asks its children how they are.
 const RUNTIME_THREADS: usize = 2;
 
@@ -50,10 +53,10 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 8000)]
     port: u16,
     /// Prefill workers, instead of the manifest's number; 0 is legal.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(0..=64))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(0..=i64::from(MAX_WORKERS)))]
     prefill: Option<u16>,
     /// Decode workers, instead of the manifest's number.
-    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=64))]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_WORKERS)))]
     decode: Option<u16>,
     /// Routing policy instead of the manifest's.
     #[arg(long, value_enum)]

@@ -5,17 +5,25 @@
 mod worker_support;
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
+use ampd_kv::tls::TlsFiles;
+use ampd_kv::{
+    Dtype, Fingerprint, Grant, KvServer, KvStore, LeaseEnd, Leases, Limits, NoObserver, Reason, StoreError,
+};
 use ampd_testkit::tiny_model::{Family, TinyModel};
 use ampd_worker::protocol::{
-    ErrorCode, ErrorDetail, Fallback, PrefillDone, PrefillEvent, PrefillPlace, PrefillTarget, RemotePrefill,
-    Role, RoundEvent, to_line,
+    ErrorCode, ErrorDetail, Fallback, PrefillDone, PrefillEvent, PrefillPlace, PrefillTarget, PrefillTask,
+    RemotePrefill, Role, RoundEvent, to_line,
 };
+use bytes::Bytes;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
-use worker_support::{Files, Worker, alone, collect, remote, request, run, text};
+use tokio_util::sync::CancellationToken;
+use worker_support::{Files, PATIENCE, SALT, Worker, alone, collect, engine, remote, request, run, text};
 
 const HEAD: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-type: application/x-ndjson\r\nconnection: close\r\n\r\n";
 
@@ -66,7 +74,7 @@ impl Broken {
                         stream.write_all(HEAD).await.unwrap();
                         tokio::spawn(async move {
                             while stream.write_all(&line(PrefillEvent::Ping {})).await.is_ok() {
-                                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                                tokio::time::sleep(Duration::from_millis(20)).await;
                             }
                         });
                     }
@@ -187,7 +195,7 @@ async fn what_cannot_be_leased_is_computed_here() {
     let opened = decode.open(&request("long", text(2, 190), 2)).await;
     let mut first = decode.client.run_round(opened, &run(broken.target(None))).await.unwrap();
     worker_support::until("the first round has its lease", async || {
-        decode.client.probe(worker_support::PATIENCE).await.unwrap().kv.leased > 0
+        decode.client.probe(PATIENCE).await.unwrap().kv.leased > 0
     })
     .await;
     let prompt = text(3, 100);
@@ -223,4 +231,90 @@ async fn a_draining_prefill_worker_hands_its_tasks_back() {
     tokio::join!(expect(&files, &decode, prefill.target(), Fallback::Rejected), drain);
     prefill.ended().await.unwrap();
     decode.stop().await;
+}
+
+/// An owner's store that nobody gets to.
+struct Nothing;
+
+impl KvStore for Nothing {
+    async fn read(&self, _: u64, _: usize, _: std::ops::Range<usize>) -> Result<Bytes, StoreError> {
+        Err(StoreError::Gone)
+    }
+
+    async fn write(&self, _: u64, _: usize, _: std::ops::Range<usize>, _: Bytes) -> Result<(), StoreError> {
+        Err(StoreError::Gone)
+    }
+}
+
+#[tokio::test]
+async fn the_owner_of_a_prefill_that_fails_is_told_and_the_transfer_is_counted() {
+    let files = Files::new();
+    let prefill = files.worker(Role::Prefill, &[]).await;
+    let shape = engine(&files).kv_shape();
+    let fingerprint = Fingerprint {
+        model_digest: ampd_engine::model::load(&files.path("model")).unwrap().digest,
+        dtype: Dtype::Bf16,
+        layout: 1,
+        block_tokens: ampd_engine::backend::BLOCK_TOKENS as u32,
+        layers: shape.layers as u32,
+        kv_heads: shape.kv_heads as u32,
+        head_dim: shape.head_dim as u32,
+        tensor_parallel: 1,
+    };
+    let leases = Leases::new(4);
+    let server = KvServer {
+        tls: Arc::new(TlsFiles::read(&files.path("decode")).unwrap().server_config().unwrap()),
+        client_uri: "ampd://default/chat/prefill".to_owned(),
+        fingerprint,
+        limits: Limits::default(),
+        connections: 4,
+        leases: leases.clone(),
+        store: Arc::new(Nothing),
+        observer: Arc::new(NoObserver),
+    };
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let kv_addr = listener.local_addr().unwrap().to_string();
+    let shutdown = CancellationToken::new();
+    let serving = tokio::spawn(ampd_kv::serve(listener, server, shutdown.clone()));
+    // A lease of other tokens than the task's is a failure of the prefill; a store that fails is one of the transfer.
+    for (history, end, expected, label) in
+        [(0, 30, Reason::Aborted, "cancelled"), (0, 40, Reason::Store, "error")]
+    {
+        let requester = "ampd://default/chat/prefill".to_owned();
+        let lease =
+            leases.grant(Grant { round: 1, requester, history, end }, Duration::from_secs(10)).unwrap();
+        let task = PrefillTask {
+            task: "t".into(),
+            request_id: "r".into(),
+            session: "chat".into(),
+            salt: SALT,
+            tokens: text(5, 40),
+            history,
+            handle: lease.handle().to_hex(),
+            kv_addr: kv_addr.clone(),
+            kv_server_name: "ampd://default/chat/decode".into(),
+            age_ms: 0,
+            ttft_slo_ms: 1000,
+        };
+        let mut stream = prefill.client.prefill(&task).await.unwrap();
+        let failed = async {
+            loop {
+                match stream.next().await.unwrap().unwrap() {
+                    PrefillEvent::Error(detail) => return detail.code,
+                    event => assert!(!matches!(event, PrefillEvent::Done(_)), "{event:?}"),
+                }
+            }
+        };
+        assert_eq!(tokio::time::timeout(PATIENCE, failed).await.unwrap(), ErrorCode::TransferFailed);
+        let end = tokio::time::timeout(PATIENCE, lease.ended()).await.unwrap();
+        assert_eq!(end, LeaseEnd::Failed(expected));
+        worker_support::until("the transfer is counted", async || {
+            let outcome = format!("direction=\"push\",outcome=\"{label}\"");
+            prefill.metric("ampd_worker_kv_transfers_total", &outcome).await == 1.0
+        })
+        .await;
+        prefill.settled().await;
+    }
+    shutdown.cancel();
+    serving.await.unwrap().unwrap();
 }

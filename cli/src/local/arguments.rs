@@ -96,6 +96,7 @@ impl Shared {
         flags.add("backend", &self.plan.backend);
         flags.add("lookahead", service.routing.lookahead.to_string());
         flags.add("postponement-cap", service.routing.postponement_cap.to_string());
+        flags.duration("window", service.routing.window);
     }
 
     fn sidecar(&self, member: &Member, flags: &mut Flags) {
@@ -187,6 +188,83 @@ mod tests {
         assert!(sidecar.contains("--model-name smollm2-135m-instruct --model-alias smollm2"));
         assert!(decode.contains("--prefill-chunk 64") && prefill.contains("--prefill-chunk 256"));
         assert!(lines.iter().all(|line| line.ends_with("--die-with-parent")));
+    }
+
+    #[test]
+    fn the_window_is_that_of_the_means_and_of_the_signals() {
+        let folder = tempfile::tempdir().unwrap();
+        let members = Members::new("default", "chat", (1, 1), folder.path()).unwrap();
+        let mut shared = shared(folder.path());
+        shared.plan.service.routing.window = Duration::from_secs(30);
+        members.with(|list| {
+            for member in list {
+                let arguments = shared.of(member);
+                let at = arguments.iter().position(|part| part == "--window").unwrap();
+                assert_eq!(arguments[at + 1], "30s", "{}", member.name);
+            }
+        });
+    }
+
+    /// Fills in every integer of a schema with its least or its largest value.
+    fn extreme(schema: &serde_json::Value, bound: &str) -> Option<serde_json::Value> {
+        if schema["type"] == "integer" {
+            return Some((schema[bound].as_f64()? as i64).into());
+        }
+        let fields: serde_json::Map<_, _> = schema["properties"]
+            .as_object()?
+            .iter()
+            .filter_map(|(name, field)| Some((name.clone(), extreme(field, bound)?)))
+            .collect();
+        Some(fields.into())
+    }
+
+    #[test]
+    fn the_children_understand_whatever_a_manifest_may_say() {
+        use clap::Parser as _;
+        use serde_json::json;
+        let definition = serde_json::to_value(ampd_api::crd()).unwrap();
+        let schema = &definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+        for (bound, share, memory, times) in [
+            ("minimum", "0", "1Mi", ["1ms", "1ms", "1s", "1s", "1s"]),
+            ("maximum", "10.000000", "64Ti", ["1h", "1m", "10m", "168h", "1h"]),
+        ] {
+            let mut spec = extreme(schema, bound).unwrap();
+            spec["model"]["name"] = "m".into();
+            spec["model"]["source"] = json!({"path": "/m"});
+            spec["accelerator"] = json!({});
+            spec["decode"]["replicas"] = json!({});
+            for role in ["prefill", "decode"] {
+                spec[role]["engine"]["kvCache"] = memory.into();
+            }
+            spec["routing"]["alpha"] = share.into();
+            spec["routing"]["beta"] = share.into();
+            let places = ["/slo/ttft", "/slo/itl", "/routing/window", "/sessions/ttl", "/drain/timeout"];
+            spec["sessions"] = json!({});
+            spec["drain"] = json!({});
+            for (place, time) in places.into_iter().zip(times) {
+                let (section, field) = place[1..].split_once('/').unwrap();
+                spec[section][field] = time.into();
+            }
+            let manifest = json!({
+                "apiVersion": "ampd.dev/v1alpha1", "kind": "AMPDService", "metadata": {"name": "chat"}, "spec": spec,
+            });
+            let folder = tempfile::tempdir().unwrap();
+            let members = Members::new("default", "chat", (1, 1), folder.path()).unwrap();
+            let mut shared = shared(folder.path());
+            let service = ampd_api::Service::parse(manifest.to_string().as_bytes()).unwrap();
+            shared.plan.decode.kv_memory = service.decode.kv_cache.unwrap();
+            shared.plan.decode.threads = vec![service.decode.threads.unwrap()];
+            shared.plan.grace = service.drain_timeout;
+            shared.plan.service = service;
+            members.with(|list| {
+                for member in list {
+                    let arguments = std::iter::once("ampd".into()).chain(shared.of(member));
+                    if let Err(error) = crate::Cli::try_parse_from(arguments) {
+                        panic!("{bound} for {}: {error}", member.name);
+                    }
+                }
+            });
+        }
     }
 
     /// The command lines are read by the very parsers of the children.

@@ -14,7 +14,7 @@ use anyhow::Context as _;
 use tokio_util::sync::CancellationToken;
 
 use super::plan::{Plan, Workers, default_kv_memory};
-use super::{Args, cores};
+use super::{Args, MAX_WORKERS, cores};
 use crate::{manifest, model, profile};
 
 /// The children's own time to finish at the end, at most: a person waits at the terminal.
@@ -47,6 +47,7 @@ pub(super) async fn prepare(args: &Args, stop: &CancellationToken) -> anyhow::Re
             PolicyArg::AlwaysRemote => Policy::AlwaysRemote,
         };
     }
+    within_one_machine(args, &service)?;
     let path = model::fetch(&wanted).await?;
     let plan = plan(args, service, path);
     let profiles = if let Some(path) = &args.profile {
@@ -56,6 +57,29 @@ pub(super) async fn prepare(args: &Args, stop: &CancellationToken) -> anyhow::Re
         tokio::task::spawn_blocking(move || profiles(&plan, &args, &stop)).await??
     };
     Ok(Prepared { plan, profiles })
+}
+
+/// A manifest may ask for more workers than one machine is given.
+#[derive(Debug, thiserror::Error)]
+#[error(
+    "spec.{role}.replicas.min: is {wanted}, on one machine at most {} of a role are run; ask for fewer with --{role}",
+    MAX_WORKERS
+)]
+struct TooManyWorkers {
+    role: &'static str,
+    wanted: usize,
+}
+
+fn within_one_machine(args: &Args, service: &Service) -> Result<(), TooManyWorkers> {
+    for (role, flag, wanted) in [
+        ("decode", args.decode, service.decode.min_replicas),
+        ("prefill", args.prefill, service.prefill.min_replicas),
+    ] {
+        if flag.is_none() && wanted > usize::from(MAX_WORKERS) {
+            return Err(TooManyWorkers { role, wanted });
+        }
+    }
+    Ok(())
 }
 
 fn plan(args: &Args, service: Service, model: PathBuf) -> Plan {
@@ -119,4 +143,32 @@ fn profiles(plan: &Plan, args: &Args, stop: &CancellationToken) -> anyhow::Resul
         }
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn more_workers_than_one_machine_is_given_are_refused_by_field() {
+        let mut service = manifest::load(None).unwrap();
+        let check = |service: &Service, flags: &[&str]| {
+            let line = std::iter::once(&"local").chain(flags);
+            within_one_machine(&Command::parse_from(line).args, service).map_err(|error| error.to_string())
+        };
+        service.prefill.min_replicas = 64;
+        assert_eq!(check(&service, &[]), Ok(()));
+        service.prefill.min_replicas = 65;
+        let error = check(&service, &[]).unwrap_err();
+        assert!(error.starts_with("spec.prefill.replicas.min: is 65, "), "{error}");
+        assert_eq!(check(&service, &["--prefill", "2"]), Ok(()));
+    }
 }

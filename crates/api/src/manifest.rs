@@ -13,7 +13,7 @@ use serde_json::Value;
 
 use crate::AMPDService;
 use check::Checker;
-use rules::Sections;
+use rules::{Sections, Violation};
 use tree::Node;
 
 /// Largest manifest, bytes.
@@ -36,9 +36,11 @@ pub fn parse(text: &[u8]) -> Result<AMPDService, FieldErrors> {
 
     let mut checker = Checker::default();
     let right = checker.check(&metadata::around(&spec_schema()), &node, "").unwrap_or_default();
-    for (field, what) in rules::violations(&sections(&right["spec"])) {
-        // What could not be read stands here with its default: a rule that it breaks says nothing.
-        if !checker.errors.iter().any(|error| error.field == field) {
+    let unreadable = checker.errors.len();
+    for Violation { field, reads, what } in rules::violations(&sections(&right["spec"])) {
+        // What could not be read stands in the sections with its default: a rule that reads it says nothing.
+        let read = |error: &FieldError| reads.iter().any(|read| overlap(&error.field, read));
+        if !checker.errors[..unreadable].iter().any(read) {
             checker.wrong(&field, node.line_of(&field), what);
         }
     }
@@ -48,6 +50,14 @@ pub fn parse(text: &[u8]) -> Result<AMPDService, FieldErrors> {
     }
     errors.sort_by_key(|error| error.line);
     Err(FieldErrors(errors))
+}
+
+/// Whether one of two fields is the other, or within it.
+fn overlap(one: &str, other: &str) -> bool {
+    let within = |inner: &str, outer: &str| {
+        inner.strip_prefix(outer).is_some_and(|rest| rest.is_empty() || rest.starts_with(['.', '[']))
+    };
+    within(one, other) || within(other, one)
 }
 
 /// The schema of the spec as the API server has it.

@@ -40,8 +40,6 @@ pub struct Model {
     pub aliases: Vec<String>,
     /// Where it comes from.
     pub source: ModelSource,
-    /// The type that weights are computed in; `None` for that of the files.
-    pub dtype: Option<String>,
     /// A bound of the context, tokens; `None` for the model's own.
     pub max_context_tokens: Option<u32>,
 }

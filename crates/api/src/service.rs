@@ -32,8 +32,8 @@ use serde::{Deserialize, Serialize};
     printcolumn(name = "TTFT", type_ = "string", json_path = ".spec.slo.ttft"),
     printcolumn(name = "ITL", type_ = "string", json_path = ".spec.slo.itl"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp"),
-    validation = Rule::new("self.metadata.name.size() <= 40 && !self.metadata.name.contains('.')")
-        .message("must have at most 40 characters and no dots: the names of pods and Services are made from it")
+    validation = Rule::new("self.metadata.name.matches('^[a-z][a-z0-9-]{0,39}$')")
+        .message("must begin with a letter and have at most 40 characters and no dots: the names of pods and Services are made from it")
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(

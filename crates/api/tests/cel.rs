@@ -57,7 +57,13 @@ fn every_rule_compiles() {
 
 #[test]
 fn names_that_cannot_name_pods_are_refused_by_both() {
-    for (name, fits) in [("a".repeat(40), true), ("a".repeat(41), false), ("a.b".to_owned(), false)] {
+    for (name, fits) in [
+        ("a".repeat(40), true),
+        ("a-1".to_owned(), true),
+        ("a".repeat(41), false),
+        ("a.b".to_owned(), false),
+        ("1a".to_owned(), false),
+    ] {
         let object = json!({
             "apiVersion": "ampd.dev/v1alpha1", "kind": "AMPDService", "metadata": {"name": name},
             "spec": {"model": {"name": "m", "source": {"path": "/m"}}},
@@ -125,7 +131,7 @@ fn routing() -> impl Strategy<Value = Value> {
         json!({}),
         json!({"source": "prometheus"}),
         json!({"source": "prometheus", "url": "http://p:9090"}),
-        json!({"source": "direct", "url": "https://p"}),
+        json!({"source": "direct", "url": "http://p"}),
     ]);
     (policy, signals, duration()).prop_map(|(policy, signals, window)| {
         object(vec![("policy", policy), ("signals", signals), ("window", window)])

@@ -10,8 +10,8 @@ use std::time::{Duration, Instant};
 
 use ampd_kv::tls::{CertificateAuthority, Identity, Role, SERVER_NAME};
 use ampd_kv::{
-    Dtype, Fingerprint, Grant, KvClient, KvServer, KvStore, Lease, Leases, Limits, NoObserver, StoreError,
-    Transfer, serve,
+    Dtype, Fingerprint, Grant, KvClient, KvServer, KvStore, Lease, LeaseEnd, Leases, Limits, NoObserver,
+    StoreError, Transfer, serve,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -145,7 +145,7 @@ async fn measure(case: &Case) {
         }
         transfer.finish().await.unwrap();
         pushes.push(started.elapsed());
-        assert!(lease.status().complete());
+        assert_eq!(lease.ended().await, LeaseEnd::Complete);
     }
     shutdown.cancel();
     serving.await.unwrap().unwrap();

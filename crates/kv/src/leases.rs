@@ -15,8 +15,8 @@ use tokio::time::Instant;
 
 pub use lease::Lease;
 pub(crate) use opened::Opened;
+pub use state::LeaseEnd;
 use state::Record;
-pub use state::{LeaseEnd, LeaseStatus};
 
 use crate::{Handle, Reason};
 

@@ -27,7 +27,7 @@ pub use client::{KvClient, Piece, Pull, Transfer};
 pub use error::KvError;
 pub use fingerprint::{BadFingerprint, Dtype, Fingerprint};
 pub use handle::{Handle, InvalidHandle};
-pub use leases::{Grant, GrantError, Lease, LeaseEnd, LeaseStatus, Leases, MAX_LEASE};
+pub use leases::{Grant, GrantError, Lease, LeaseEnd, Leases, MAX_LEASE};
 pub use limits::{Limits, MAX_DATA_BYTES};
 pub use reason::Reason;
 pub use server::{KvServer, NoObserver, Observer, serve};

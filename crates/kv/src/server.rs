@@ -41,7 +41,7 @@ pub struct KvServer<S> {
     pub fingerprint: Fingerprint,
     /// Sizes and times.
     pub limits: Limits,
-    /// Connections at once; more wait to be accepted.
+    /// Transfers at once; more wait for their turn, as long as a handshake may take.
     pub connections: usize,
     /// Leases that can be opened.
     pub leases: Leases,

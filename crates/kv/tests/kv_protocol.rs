@@ -15,12 +15,12 @@ use std::task::Poll;
 use std::time::Duration;
 
 use ampd_kv::frame::{Frame, Welcome};
-use ampd_kv::{KvError, LeaseEnd, Limits, Reason};
-use common::by_hand::{bytes, open_by_hand};
+use ampd_kv::{KvError, Lease, LeaseEnd, Limits, Reason};
+use common::by_hand::{bytes, data, open_by_hand};
 use common::relay::relay;
 use common::{
-    END, FINGERPRINT, HISTORY, LAYERS, Owner, ROUND, Store, TOKEN, client, client_with, hasty, kv, limits,
-    move_all, pull_all, push_all, soon,
+    END, FINGERPRINT, HISTORY, LAYERS, Owner, ROUND, Store, TOKEN, client, client_with, end_of, hasty, kv,
+    limits, move_all, pull_all, push_all, soon,
 };
 use tokio::io::AsyncWriteExt as _;
 use tokio::sync::Semaphore;
@@ -36,9 +36,7 @@ async fn everything_moves_and_is_acknowledged() {
     soon(task).await.unwrap();
     let (pulled, pushed) = ((LAYERS * HISTORY * TOKEN) as u64, (LAYERS * (END - HISTORY) * TOKEN) as u64);
     assert_eq!((report.pulled.bytes, report.pushed.bytes, report.failure), (pulled, pushed, None));
-    let status = lease.status();
-    assert!(status.opened && status.complete());
-    assert_eq!((status.pulled_bytes, status.pushed_bytes), (pulled, pushed));
+    assert_eq!(end_of(&lease).await, Some(LeaseEnd::Complete));
     let heard = owner.heard.transferred.lock()[0];
     assert_eq!((heard.pulled.bytes, heard.pushed.bytes, heard.failure), (pulled, pushed, None));
     let tokens: usize = owner.store.written.lock().iter().map(|(_, _, tokens)| tokens.len()).sum();
@@ -71,8 +69,18 @@ async fn thousands_of_small_pieces() {
         }
     }
     soon(transfer.finish()).await.unwrap();
-    assert!(lease.status().complete());
+    assert_eq!(end_of(&lease).await, Some(LeaseEnd::Complete));
     soon(task).await.unwrap();
+}
+
+/// Whether the lease still opens: nobody has opened it before.
+async fn opens(owner: &Owner, lease: &Lease) -> bool {
+    let (stream, task) = owner.stream();
+    let client = client();
+    let opened = soon(client.open_stream(stream, &lease.handle())).await.is_ok();
+    soon(client.shutdown()).await;
+    soon(task).await.unwrap();
+    opened
 }
 
 /// Lets a client move everything over a wire that is cut after so many bytes up and down.
@@ -87,11 +95,12 @@ async fn with_cut(up: usize, down: usize) -> (bool, usize, usize) {
     soon(client.shutdown()).await;
     let (upward, downward) = soon(wire).await.unwrap();
     soon(task).await.unwrap();
-    let status = lease.status();
-    assert!(!status.opened || status.end.is_some(), "cut after {up} up, {down} down: the lease lasts");
-    assert!(moved.is_err() || status.complete());
-    assert_eq!(owner.leases.live(), usize::from(!status.opened));
-    soon(lease.idle()).await;
+    let end = end_of(&lease).await;
+    assert!(moved.is_err() || end == Some(LeaseEnd::Complete));
+    assert_eq!(owner.leases.live(), usize::from(end.is_none()));
+    if end.is_none() {
+        assert!(opens(&owner, &lease).await, "cut after {up} up, {down} down: a used lease lasts");
+    }
     (moved.is_ok(), upward, downward)
 }
 
@@ -130,12 +139,12 @@ async fn a_transfer_that_is_dropped_at_any_moment_ends_the_lease() {
         };
         soon(task).await.unwrap();
         soon(client.shutdown()).await;
-        let status = lease.status();
-        assert!(!status.opened || status.end.is_some(), "dropped after {polls} polls");
+        let end = end_of(&lease).await;
         if done {
-            assert!(status.complete() && polls > 10);
+            assert!(end == Some(LeaseEnd::Complete) && polls > 10);
             return;
         }
+        assert!(end.is_some() || opens(&owner, &lease).await, "dropped after {polls} polls");
     }
 }
 
@@ -166,21 +175,47 @@ async fn silent_peers_are_given_up() {
 }
 
 #[tokio::test]
-async fn an_owner_that_only_pings_is_given_up_when_something_is_wanted() {
-    let owner = Owner::with_limits(Store { gate: Semaphore::new(0), ..Store::default() }, hasty());
+async fn pings_keep_an_idle_transfer_open() {
+    let owner = Owner::with_limits(Store::default(), hasty());
     let lease = owner.lease();
     let (stream, task) = owner.stream();
     let client = client_with(FINGERPRINT, hasty());
     let mut transfer = client.open_stream(stream, &lease.handle()).await.unwrap();
-    // Idle for longer than the progress limit: pings keep it open.
     let quiet = tokio::time::timeout(2 * hasty().progress, transfer.failed()).await;
     assert!(quiet.is_err(), "{quiet:?}");
-    assert_eq!(lease.status().end, None);
-    let error = soon(pull_all(&mut transfer)).await.unwrap_err();
-    assert!(matches!(error.reason(), Reason::Timeout | Reason::Store), "{error}");
+    assert_eq!(end_of(&lease).await, None);
+    soon(pull_all(&mut transfer)).await.unwrap();
     drop(transfer);
     soon(task).await.unwrap();
-    assert!(matches!(lease.status().end, Some(LeaseEnd::Failed(_))));
+}
+
+#[tokio::test]
+async fn a_store_that_does_not_answer_ends_the_transfer() {
+    let owner = Owner::with_limits(Store { gate: Semaphore::new(0), ..Store::default() }, hasty());
+    let lease = owner.lease();
+    let (stream, task) = owner.stream();
+    let mut transfer = client().open_stream(stream, &lease.handle()).await.unwrap();
+    let error = soon(pull_all(&mut transfer)).await.unwrap_err();
+    assert!(matches!(error, KvError::Refused(Reason::Store)), "{error}");
+    drop(transfer);
+    soon(task).await.unwrap();
+    assert_eq!(end_of(&lease).await, Some(LeaseEnd::Failed(Reason::Store)));
+}
+
+#[tokio::test]
+async fn the_lease_of_a_failed_transfer_ends_before_the_store_is_done() {
+    let owner = Owner::new(Store { gate: Semaphore::new(0), ..Store::default() });
+    let lease = owner.lease();
+    let (mut stream, task) = open_by_hand(&owner, &lease).await;
+    for frame in [data(0, HISTORY..16), Frame::Abort] {
+        stream.write_all(&bytes(&frame)).await.unwrap();
+    }
+    let end = tokio::time::timeout(limits().progress / 4, lease.ended()).await;
+    assert_eq!(end, Ok(LeaseEnd::Failed(Reason::Aborted)));
+    assert!(!task.is_finished(), "the write is under way");
+    owner.store.gate.add_permits(1);
+    drop(stream);
+    soon(task).await.unwrap();
 }
 
 #[tokio::test]
@@ -205,15 +240,14 @@ async fn a_lease_that_ends_stops_the_transfer_after_the_block_under_way() {
             LeaseEnd::Expired
         };
         assert_eq!(soon(lease.ended()).await, end);
-        assert!(futures::FutureExt::now_or_never(lease.idle()).is_none(), "the write is under way");
+        assert!(!task.is_finished(), "the write is under way");
         owner.store.gate.add_permits(1);
-        soon(lease.idle()).await;
-        assert_eq!(*owner.store.written.lock(), [(ROUND, 0, HISTORY..16)]);
         let failure = soon(transfer.failed()).await;
         let expected = if released { Reason::LeaseReleased } else { Reason::LeaseExpired };
         assert_eq!(failure.reason(), expected);
         assert!(push_all(&mut transfer).await.is_err());
         soon(task).await.unwrap();
+        assert_eq!(*owner.store.written.lock(), [(ROUND, 0, HISTORY..16)]);
         assert_eq!(*owner.store.begun.lock(), 1, "nothing is written after the lease's end");
     }
 }
@@ -243,7 +277,7 @@ async fn renewals_keep_a_slow_transfer_going() {
         () = renewing => {}
         _ = soon(moving) => {}
     }
-    assert!(lease.status().complete());
+    assert_eq!(end_of(&lease).await, Some(LeaseEnd::Complete));
     soon(task).await.unwrap();
 }
 
@@ -255,7 +289,7 @@ async fn a_store_that_fails_ends_the_transfer() {
     let transfer = client().open_stream(stream, &lease.handle()).await.unwrap();
     assert_eq!(soon(move_all(transfer)).await.unwrap_err().reason(), Reason::Store);
     soon(task).await.unwrap();
-    assert_eq!(lease.status().end, Some(LeaseEnd::Failed(Reason::Store)));
+    assert_eq!(end_of(&lease).await, Some(LeaseEnd::Failed(Reason::Store)));
 }
 
 #[tokio::test]
@@ -267,7 +301,7 @@ async fn shutdowns_end_transfers() {
     owner.shutdown.cancel();
     assert_eq!(soon(transfer.failed()).await.reason(), Reason::ShuttingDown);
     soon(task).await.unwrap();
-    assert_eq!(lease.status().end, Some(LeaseEnd::Failed(Reason::ShuttingDown)));
+    assert_eq!(end_of(&lease).await, Some(LeaseEnd::Failed(Reason::ShuttingDown)));
 
     let owner = Owner::new(Store::default());
     let lease = owner.lease();
@@ -277,7 +311,7 @@ async fn shutdowns_end_transfers() {
     soon(client.shutdown()).await;
     assert!(matches!(soon(transfer.failed()).await, KvError::ShuttingDown));
     soon(task).await.unwrap();
-    assert_eq!(lease.status().end, Some(LeaseEnd::Failed(Reason::Disconnected)));
+    assert_eq!(end_of(&lease).await, Some(LeaseEnd::Failed(Reason::Disconnected)));
 }
 
 #[tokio::test]
@@ -298,5 +332,5 @@ async fn an_aborted_transfer_and_wrong_requests() {
     assert!(transfer.pull(0..1, 0..1).is_err());
     soon(transfer.abort()).await;
     soon(task).await.unwrap();
-    assert_eq!(lease.status().end, Some(LeaseEnd::Failed(Reason::Aborted)));
+    assert_eq!(end_of(&lease).await, Some(LeaseEnd::Failed(Reason::Aborted)));
 }

@@ -15,7 +15,7 @@ use ampd_kv::frame::{Frame, Hello, Span};
 use ampd_kv::{Dtype, Fingerprint, KvError, LeaseEnd, Reason};
 use bytes::Bytes;
 use common::by_hand::{bytes, data, open_by_hand};
-use common::{END, FINGERPRINT, HISTORY, Owner, Store, client, client_with, hasty, kv, limits, soon};
+use common::{END, FINGERPRINT, HISTORY, Owner, Store, client, client_with, end_of, hasty, kv, limits, soon};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 #[tokio::test]
@@ -40,7 +40,7 @@ async fn peers_that_differ_are_refused_with_the_difference() {
         soon(task).await.unwrap();
         assert_eq!(owner.heard.refused.lock().pop(), Some(reason));
     }
-    assert!(!lease.status().opened, "a refused peer does not use the handle up");
+    assert_eq!(end_of(&lease).await, None, "a refused peer does not use the handle up");
 }
 
 #[tokio::test]
@@ -102,7 +102,7 @@ async fn who_breaks_the_rules_is_told_which() {
         assert!(answer.ends_with(&bytes(&Frame::Error(reason))), "{reason}");
         drop(stream);
         soon(task).await.unwrap();
-        assert_eq!(lease.status().end, Some(LeaseEnd::Failed(reason)));
+        assert_eq!(end_of(&lease).await, Some(LeaseEnd::Failed(reason)));
         assert_eq!(owner.heard.transferred.lock()[0].failure, Some(reason));
     }
 }

@@ -84,7 +84,7 @@ async fn a_transfer_over_tls() {
     let address = listening.address.to_string();
     let transfer = soon(client.open(&address, &owner_uri, &lease.handle())).await.unwrap();
     soon(move_all(transfer)).await.unwrap();
-    assert!(lease.status().complete());
+    assert_eq!(lease.ended().await, LeaseEnd::Complete);
 
     // A client that goes away in the middle.
     let lease = listening.owner.lease();
@@ -165,26 +165,56 @@ async fn certificates_and_the_newest_tls_are_demanded() {
 }
 
 #[tokio::test]
-async fn connections_are_bounded_and_idle_ones_end() {
-    let listening = listening_with(|server| {
-        server.connections = 2;
-        server.limits = hasty();
-    })
-    .await;
-    // Two that never say anything hold both places until their time is over.
+async fn strangers_that_say_nothing_keep_nobody_out_and_are_given_up() {
+    let listening = listening_with(|server| server.connections = 1).await;
     let mut silent = Vec::new();
-    for _ in 0..2 {
+    for _ in 0..8 {
         silent.push(TcpStream::connect(listening.address).await.unwrap());
     }
-    let started = tokio::time::Instant::now();
     let lease = listening.owner.lease();
-    let uri = identity(Role::Decode).uri();
-    let transfer = soon(client().open(&listening.address.to_string(), &uri, &lease.handle())).await.unwrap();
-    assert!(started.elapsed() >= hasty().handshake / 2, "there was no place before");
-    assert_eq!(listening.refusal().await, Reason::Timeout);
-    assert_eq!(listening.refusal().await, Reason::Timeout);
+    let (client, address, uri) = (client(), listening.address.to_string(), identity(Role::Decode).uri());
+    let handle = lease.handle();
+    let opening = client.open(&address, &uri, &handle);
+    let transfer = tokio::time::timeout(limits().handshake / 2, opening).await.unwrap().unwrap();
     soon(move_all(transfer)).await.unwrap();
     listening.stop().await;
+
+    let listening = listening_with(|server| server.limits = hasty()).await;
+    let _silent = TcpStream::connect(listening.address).await.unwrap();
+    assert_eq!(listening.refusal().await, Reason::Timeout);
+    listening.stop().await;
+}
+
+#[tokio::test]
+async fn transfers_are_bounded_and_wait_for_their_turn() {
+    let listening = listening_with(|server| server.connections = 1).await;
+    let (client, address, uri) = (client(), listening.address.to_string(), identity(Role::Decode).uri());
+    let leases = [listening.owner.lease(), listening.owner.lease()];
+    let handles = leases.each_ref().map(ampd_kv::Lease::handle);
+    let first = soon(client.open(&address, &uri, &handles[0])).await.unwrap();
+    let mut second = std::pin::pin!(client.open(&address, &uri, &handles[1]));
+    let early = tokio::time::timeout(Duration::from_millis(300), &mut second).await;
+    assert!(early.is_err(), "there is no place before the first ends");
+    drop(first);
+    soon(move_all(soon(second).await.unwrap())).await.unwrap();
+    listening.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_shuts_down_waits_for_no_handshake() {
+    let deaf = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = deaf.local_addr().unwrap().to_string();
+    let handle = Owner::new(Store::default()).lease().handle();
+    let client = client();
+    let shutdown = async {
+        let accepted = deaf.accept().await.unwrap();
+        client.shutdown().await;
+        accepted
+    };
+    let opening =
+        tokio::time::timeout(limits().handshake / 2, client.open(&address, "ampd://n/s/decode", &handle));
+    let (opened, _accepted) = tokio::join!(opening, shutdown);
+    assert!(matches!(opened.unwrap(), Err(KvError::ShuttingDown)));
 }
 
 #[tokio::test]

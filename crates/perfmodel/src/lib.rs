@@ -13,6 +13,6 @@ mod profile;
 
 pub use calibration::Calibration;
 pub use fit::{FitError, fit};
-pub use model::{DecodeSegment, PerfModel, PrefillSegment, Transfer};
+pub use model::{DecodeSegment, PerfModel, PrefillSegment, Transfer, sane};
 pub use points::{DecodePoint, Points, PrefillPoint, TransferPoint};
 pub use profile::{FORMAT_VERSION, Profile, ProfileError, Residual, Residuals};

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Prefill cost for increments of up to `max_increment` tokens:
+/// Prefill cost for increments of up to `max_increment` tokens, and never below that of the segment before at its border:
 /// `k0 + k1 * i + k2 * i * (h + i / 2)` seconds for an increment of `i` tokens on a history of `h`.
 ///
 /// `k1` is the cost of the matrix products per token, `k2` that of attention per pair of query and key; `i * (h + i/2)`
@@ -20,8 +20,8 @@ pub struct PrefillSegment {
     pub k2: f64,
 }
 
-/// Decode cost for batches of up to `max_batch` rows: `k0 + k1 * b + k2 * b * c` seconds a step for `b` rows with a mean
-/// context of `c` tokens.
+/// Decode cost for batches of up to `max_batch` rows, and never below that of the segment before at its border:
+/// `k0 + k1 * b + k2 * b * c` seconds a step for `b` rows with a mean context of `c` tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DecodeSegment {
@@ -59,20 +59,35 @@ pub struct PerfModel {
     pub transfer: Transfer,
 }
 
-/// Not a number, infinite and negative inputs count as zero: predictions feed decisions that must always be made.
-fn sane(value: f64) -> f64 {
+/// Not a number, infinite and negative inputs count as zero: predictions and signals feed decisions that must always be
+/// made.
+#[must_use]
+pub fn sane(value: f64) -> f64 {
     if value.is_finite() && value > 0.0 { value } else { 0.0 }
 }
 
+/// The cost at `size` by segments with these largest sizes, in rising order; the last one also serves all larger sizes.
+/// `cost` gives that of one segment at a size. Segments are fitted one by one and do not meet at their borders: where one
+/// begins below the end of the one before it, the cost stays at that end, so that it never falls as the size grows.
+fn piecewise<S>(
+    segments: &[S],
+    size: f64,
+    largest: impl Fn(&S) -> u64,
+    cost: impl Fn(&S, f64) -> f64,
+) -> f64 {
+    let Some((last, others)) = segments.split_last() else { return 0.0 };
+    let mut floor: f64 = 0.0;
+    for segment in others {
+        let border = largest(segment) as f64;
+        floor = floor.max(cost(segment, size.min(border)));
+        if size <= border {
+            return floor;
+        }
+    }
+    floor.max(cost(last, size))
+}
+
 impl PerfModel {
-    fn prefill_segment(&self, increment: f64) -> Option<&PrefillSegment> {
-        self.prefill.iter().find(|segment| increment <= segment.max_increment as f64).or(self.prefill.last())
-    }
-
-    fn decode_segment(&self, batch: f64) -> Option<&DecodeSegment> {
-        self.decode.iter().find(|segment| batch <= segment.max_batch as f64).or(self.decode.last())
-    }
-
     /// Seconds to prefill `increment` tokens on `history` tokens of KV; zero for an empty increment.
     #[must_use]
     pub fn prefill_s(&self, history: f64, increment: f64) -> f64 {
@@ -89,33 +104,35 @@ impl PerfModel {
             tokens += increment;
             pairs += increment * (history + increment / 2.0);
         }
-        match self.prefill_segment(tokens) {
-            Some(segment) if tokens > 0.0 => segment.k0 + segment.k1 * tokens + segment.k2 * pairs,
-            _ => 0.0,
+        if tokens == 0.0 {
+            return 0.0;
         }
+        // The history of one part with as many pairs; below zero where many parts have short ones.
+        let history = pairs / tokens - tokens / 2.0;
+        piecewise(
+            &self.prefill,
+            tokens,
+            |segment| segment.max_increment,
+            |segment, size| {
+                let pairs = if size < tokens { size * sane(history + size / 2.0) } else { pairs };
+                segment.k0 + segment.k1 * size + segment.k2 * pairs
+            },
+        )
     }
 
     /// Seconds of one decode step of `batch` rows with a mean context of `mean_context` tokens; zero for an empty batch.
     #[must_use]
     pub fn decode_s(&self, batch: f64, mean_context: f64) -> f64 {
         let (batch, context) = (sane(batch), sane(mean_context));
-        match self.decode_segment(batch) {
-            Some(segment) if batch > 0.0 => segment.k0 + segment.k1 * batch + segment.k2 * batch * context,
-            _ => 0.0,
+        if batch == 0.0 {
+            return 0.0;
         }
-    }
-
-    /// Seconds of one step that runs `batch` decode rows and one prefill chunk together: the larger of both constants,
-    /// and the sum of what each adds to it.
-    #[must_use]
-    pub fn mixed_step_s(&self, batch: f64, mean_context: f64, history: f64, chunk: f64) -> f64 {
-        let (decode, prefill) = (self.decode_s(batch, mean_context), self.prefill_s(history, chunk));
-        if decode == 0.0 || prefill == 0.0 {
-            return decode + prefill;
-        }
-        let decode_constant = self.decode_segment(sane(batch)).map_or(0.0, |segment| segment.k0);
-        let prefill_constant = self.prefill_segment(sane(chunk)).map_or(0.0, |segment| segment.k0);
-        decode + prefill - decode_constant.min(prefill_constant)
+        piecewise(
+            &self.decode,
+            batch,
+            |segment| segment.max_batch,
+            |segment, size| segment.k0 + segment.k1 * size + segment.k2 * size * context,
+        )
     }
 
     /// Seconds to move the KV of `tokens` tokens; zero for none.
@@ -187,11 +204,32 @@ mod tests {
     }
 
     #[test]
-    fn a_mixed_step_costs_less_than_both_apart() {
-        let m = model();
-        let mixed = m.mixed_step_s(4.0, 100.0, 0.0, 64.0);
-        assert!(mixed < m.decode_s(4.0, 100.0) + m.prefill_s(0.0, 64.0));
-        assert!(mixed > m.decode_s(4.0, 100.0).max(m.prefill_s(0.0, 64.0)));
+    fn a_segment_that_begins_too_low_stays_at_the_end_of_the_one_before() {
+        let mut m = model();
+        m.prefill[1].k0 = 0.0;
+        m.prefill.push(PrefillSegment { max_increment: u64::MAX, k0: 0.0, k1: 0.0, k2: 0.0 });
+        let (first, second) = (m.prefill_s(100.0, 64.0), m.prefill_s(100.0, 512.0));
+        assert_eq!(m.prefill_s(100.0, 65.0), first);
+        assert!(second > first);
+        assert_eq!(m.prefill_s(100.0, 5000.0), second);
+        m.decode.push(DecodeSegment { max_batch: 64, k0: 0.0, k1: 1e-4, k2: 0.0 });
+        assert_eq!(m.decode_s(9.0, 100.0), m.decode_s(8.0, 100.0));
+    }
+
+    #[test]
+    fn calibration_scales_prefill_and_decode_and_leaves_transfers() {
+        let (m, mut calibration) = (model(), crate::Calibration::default());
+        assert_eq!(m.calibrated(&calibration), m);
+        for _ in 0..500 {
+            calibration.prefill(1.0, 2.0);
+            calibration.decode(1.0, 0.5);
+        }
+        let c = m.calibrated(&calibration);
+        for (history, increment) in [(0.0, 10.0), (100.0, 300.0), (1e4, 9000.0)] {
+            assert!((c.prefill_s(history, increment) / m.prefill_s(history, increment) - 2.0).abs() < 1e-6);
+        }
+        assert!((c.decode_s(4.0, 100.0) / m.decode_s(4.0, 100.0) - 0.5).abs() < 1e-6);
+        assert_eq!(c.transfer_s(100.0), m.transfer_s(100.0));
     }
 
     #[test]

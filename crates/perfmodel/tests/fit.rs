@@ -124,9 +124,28 @@ proptest! {
     }
 
     #[test]
-    fn predictions_are_finite_and_grow_with_the_increment(h in 0.0..1e5f64, i in 1.0..60.0f64) {
+    fn predictions_are_finite_and_grow_with_the_increment(h in 0.0..1e5f64, i in 1.0..12_000.0f64) {
         let (model, _) = fit(&measured(), 262_144.0).unwrap();
         let (shorter, longer) = (model.prefill_s(h, i), model.prefill_s(h, i + 1.0));
-        prop_assert!(shorter.is_finite() && shorter >= 0.0 && longer >= shorter);
+        prop_assert!(shorter.is_finite() && shorter >= 0.0 && grown(shorter, longer));
     }
+
+    #[test]
+    fn predictions_grow_over_every_border(h in 0.0..1e5f64, c in 1.0..1e5f64) {
+        let (model, _) = fit(&measured(), 262_144.0).unwrap();
+        let inner = |border: &u64| *border < u64::MAX;
+        for border in model.prefill.iter().map(|segment| segment.max_increment).filter(inner) {
+            let border = border as f64;
+            prop_assert!(grown(model.prefill_s(h, border), model.prefill_s(h, border + 1.0)), "{border}");
+        }
+        for border in model.decode.iter().map(|segment| segment.max_batch).filter(inner) {
+            let border = border as f64;
+            prop_assert!(grown(model.decode_s(border, c), model.decode_s(border + 1.0, c)), "{border}");
+        }
+    }
+}
+
+/// Whether the second is not below the first, but for rounding.
+fn grown(first: f64, second: f64) -> bool {
+    second >= first * (1.0 - 1e-12)
 }

@@ -1,12 +1,9 @@
 //! A policy's configuration.
 
-use serde::{Deserialize, Serialize};
-
 use crate::routing::{AlwaysLocal, AlwaysRemote, Paper, RoutingPolicy};
 
 /// The policies.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PolicyKind {
     /// AMPD's rule.
     #[default]
@@ -18,8 +15,7 @@ pub enum PolicyKind {
 }
 
 /// Routing parameters.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PolicyConfig {
     /// Which policy.
     pub policy: PolicyKind,

@@ -21,8 +21,3 @@ pub use routing::{
 };
 pub use staleness::{Freshness, SignalAges};
 pub use window::Window;
-
-/// Not a number, infinite and negative inputs count as zero: whatever a signal says, a decision is made.
-pub(crate) fn sane(value: f64) -> f64 {
-    if value.is_finite() && value > 0.0 { value } else { 0.0 }
-}

@@ -1,5 +1,7 @@
 //! Prefill reordering: the order in which a prefill worker serves the head of its queue.
 
+use ampd_perfmodel::sane;
+
 /// A task in a prefill worker's queue.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct QueuedTask {
@@ -73,11 +75,11 @@ impl Search<'_> {
         let (mut finish, mut met, mut lateness) = (self.now_s, 0, 0.0);
         for &index in order {
             let task = &self.queue[index];
-            finish += crate::sane(task.predicted_s);
+            finish += sane(task.predicted_s);
             if finish <= task.deadline_s {
                 met += 1;
             } else {
-                lateness += crate::sane(finish - task.deadline_s);
+                lateness += sane(finish - task.deadline_s);
             }
         }
         (met, lateness)

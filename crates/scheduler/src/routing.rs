@@ -88,7 +88,8 @@ pub struct Decision {
     pub reason: Reason,
     /// Predicted seconds until a local prefill has finished.
     pub local_s: f64,
-    /// Predicted seconds until a remote prefill has finished, on the best prefill worker; `None` when none is ready.
+    /// Predicted seconds until a remote prefill has finished, on the best prefill worker that the policy considers;
+    /// `None` when none is ready.
     pub remote_s: Option<f64>,
     /// That prefill worker.
     pub remote_index: Option<usize>,

@@ -1,10 +1,7 @@
 //! How old a load signal may be.
 
-use serde::{Deserialize, Serialize};
-
 /// Ages, in seconds, at which a signal loses its standing.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SignalAges {
     /// Up to this age a signal counts as it is.
     pub fresh_s: f64,

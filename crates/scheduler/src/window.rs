@@ -2,22 +2,33 @@
 
 use std::collections::VecDeque;
 
-/// Samples kept at most; when more arrive within the window the oldest go first.
-const MAX_SAMPLES: usize = 4096;
+/// Buckets of time that a window is made of.
+const BUCKETS: i64 = 100;
 
-/// A mean over a sliding time window (AMPD uses 10 s), in bounded memory.
+/// A mean over a sliding time window (AMPD uses 10 s), in bounded memory at any rate of samples.
+///
+/// Samples are summed up in buckets of a hundredth of the window, and whole buckets leave it: what counts are all samples
+/// of the last 99 to 100 hundredths.
 #[derive(Debug, Clone)]
 pub struct Window {
-    span_s: f64,
-    samples: VecDeque<(f64, f64)>,
+    bucket_s: f64,
+    /// By rising index, at most [`BUCKETS`].
+    buckets: VecDeque<Bucket>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Bucket {
+    /// The bucket's number since time zero.
+    index: i64,
     sum: f64,
+    count: u64,
 }
 
 impl Window {
-    /// A window of `span_s` seconds.
+    /// A window of `span_s` seconds, which must be positive.
     #[must_use]
     pub fn new(span_s: f64) -> Self {
-        Self { span_s, samples: VecDeque::new(), sum: 0.0 }
+        Self { bucket_s: span_s / BUCKETS as f64, buckets: VecDeque::new() }
     }
 
     /// Adds `value`, measured at `now_s`. Values that are not finite are left out.
@@ -25,39 +36,44 @@ impl Window {
         if !value.is_finite() {
             return;
         }
-        self.drop_old(now_s);
-        if self.samples.len() == MAX_SAMPLES {
-            self.pop();
+        let index = self.index(now_s);
+        while self.buckets.front().is_some_and(|bucket| !in_window(bucket, index)) {
+            self.buckets.pop_front();
         }
-        self.samples.push_back((now_s, value));
-        self.sum += value;
+        match self.buckets.back_mut() {
+            // Callers on several threads may come a little out of order.
+            Some(last) if index <= last.index => {
+                last.sum += value;
+                last.count += 1;
+            }
+            _ => self.buckets.push_back(Bucket { index, sum: value, count: 1 }),
+        }
     }
 
     /// The mean of the samples in the window that ends at `now_s`; `None` without any.
-    pub fn mean(&mut self, now_s: f64) -> Option<f64> {
-        self.drop_old(now_s);
-        (!self.samples.is_empty()).then(|| self.sum / self.samples.len() as f64)
+    #[must_use]
+    pub fn mean(&self, now_s: f64) -> Option<f64> {
+        let index = self.index(now_s);
+        let counted = self.buckets.iter().filter(|bucket| in_window(bucket, index));
+        let (sum, count) =
+            counted.fold((0.0, 0), |(sum, count), bucket| (sum + bucket.sum, count + bucket.count));
+        (count > 0).then(|| sum / count as f64)
     }
 
-    fn drop_old(&mut self, now_s: f64) {
-        while self.samples.front().is_some_and(|(at, _)| *at < now_s - self.span_s) {
-            self.pop();
-        }
+    fn index(&self, now_s: f64) -> i64 {
+        (now_s / self.bucket_s).floor() as i64
     }
+}
 
-    fn pop(&mut self) {
-        if let Some((_, value)) = self.samples.pop_front() {
-            self.sum -= value;
-        }
-        // Rounding errors of a running sum end whenever the window runs empty.
-        if self.samples.is_empty() {
-            self.sum = 0.0;
-        }
-    }
+/// Whether a bucket counts when the window ends in the bucket of this index.
+fn in_window(bucket: &Bucket, end: i64) -> bool {
+    bucket.index > end.saturating_sub(BUCKETS)
 }
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -72,13 +88,50 @@ mod tests {
     }
 
     #[test]
-    fn memory_is_bounded_and_nonsense_left_out() {
+    fn nonsense_is_left_out() {
         let mut window = Window::new(10.0);
-        for _ in 0..3 * MAX_SAMPLES {
-            window.push(1.0, 2.0);
-        }
         window.push(1.0, f64::NAN);
-        assert_eq!(window.samples.len(), MAX_SAMPLES);
-        assert_eq!(window.mean(1.0), Some(2.0));
+        window.push(1.0, f64::INFINITY);
+        assert_eq!(window.mean(1.0), None);
+        window.push(f64::NAN, 2.0);
+        assert_eq!(window.mean(f64::NAN), Some(2.0));
+    }
+
+    #[test]
+    fn at_a_high_rate_the_whole_window_counts_in_bounded_memory() {
+        let mut window = Window::new(10.0);
+        // 10000 samples a second: zeros for five seconds, then ones.
+        for n in 0..100_000 {
+            window.push(f64::from(n) / 1e4, f64::from(u8::from(n >= 50_000)));
+            assert!(window.buckets.len() <= BUCKETS as usize);
+        }
+        let mean = window.mean(9.9999).unwrap();
+        assert!((mean - 0.5).abs() < 0.01, "{mean}");
+    }
+
+    proptest! {
+        /// A window of 100 s has buckets of whole seconds, so that the naive mean can be told exactly.
+        #[test]
+        fn it_agrees_with_the_naive_mean(
+            steps in prop::collection::vec((0.0..20.0f64, -1e3..1e3f64), 1..200),
+            later in 0.0..150.0f64,
+        ) {
+            let (mut window, mut samples, mut now) = (Window::new(100.0), Vec::new(), 0.0);
+            for (step, value) in steps {
+                now += step;
+                window.push(now, value);
+                samples.push((now, value));
+            }
+            for end in [now, now + later] {
+                let first = end.floor() - 99.0;
+                let counted: Vec<f64> =
+                    samples.iter().filter(|(at, _)| *at >= first).map(|(_, value)| *value).collect();
+                let naive = counted.iter().sum::<f64>() / counted.len() as f64;
+                match window.mean(end) {
+                    Some(mean) => prop_assert!((mean - naive).abs() < 1e-9, "{mean} {naive}"),
+                    None => prop_assert!(counted.is_empty()),
+                }
+            }
+        }
     }
 }

@@ -74,6 +74,48 @@ fn rule_c_takes_what_finishes_first() {
 }
 
 #[test]
+fn rule_c_does_not_judge_workers_whose_signal_is_old() {
+    // It looks idle, and looked so a while ago.
+    let silent = PrefillLoad { fresh: false, windowed_ttft_s: None, backlog_s: 0.0, ..READY };
+    let queued = PrefillLoad { backlog_s: 0.3, ..LATE };
+    let decision = decide(&Paper::default(), 100, BUSY, &[silent, queued]);
+    assert_eq!((decision.target, decision.reason), (Target::Remote(1), Reason::PredictedRemote));
+    assert_eq!(decision.remote_index, Some(1));
+    let swamped = PrefillLoad { backlog_s: 9.0, ..LATE };
+    let decision = decide(&Paper::default(), 100, BUSY, &[silent, swamped]);
+    assert_eq!((decision.target, decision.reason), (Target::Local, Reason::PredictedLocal));
+    assert!(decision.local_s < decision.remote_s.unwrap());
+}
+
+#[test]
+fn alpha_is_the_share_of_the_ttft_objective() {
+    let near = PrefillLoad { windowed_ttft_s: Some(0.55), ..READY };
+    for (alpha, reason) in [(0.5, Reason::DecodeSlack), (0.6, Reason::PrefillSlack)] {
+        let policy = Paper { alpha, ..Paper::default() };
+        assert_eq!(decide(&policy, 100, CALM, &[near]).reason, reason, "{alpha}");
+    }
+    let over = PrefillLoad { windowed_ttft_s: Some(1.1), ..READY };
+    assert_eq!(
+        decide(&Paper { alpha: 1.2, ..Paper::default() }, 100, CALM, &[over]).reason,
+        Reason::PrefillSlack
+    );
+}
+
+#[test]
+fn beta_is_the_share_of_the_itl_objective() {
+    let near = DecodeLoad { windowed_itl_s: Some(0.055), ..BUSY };
+    for (beta, reason) in [(0.5, Reason::PredictedRemote), (0.6, Reason::DecodeSlack)] {
+        let policy = Paper { beta, ..Paper::default() };
+        assert_eq!(decide(&policy, 100, near, &[LATE]).reason, reason, "{beta}");
+    }
+    let over = DecodeLoad { windowed_itl_s: Some(0.11), ..BUSY };
+    assert_eq!(
+        decide(&Paper { beta: 1.2, ..Paper::default() }, 100, over, &[LATE]).reason,
+        Reason::DecodeSlack
+    );
+}
+
+#[test]
 fn small_increments_stay_local_unless_the_bound_is_lifted() {
     let decision = decide(&Paper::default(), 31, CALM, &[READY]);
     assert_eq!((decision.target, decision.reason), (Target::Local, Reason::IncrementSmall));

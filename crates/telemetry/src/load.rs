@@ -1,6 +1,5 @@
 //! A worker's load as its series show it.
 
-use crate::MetricsError;
 use crate::table::worker::WorkerMetrics;
 
 /// KV blocks by class; free + active + leased + cached = total.
@@ -70,14 +69,5 @@ impl WorkerMetrics {
             self.max_context_tokens.set(load.max_context_tokens as f64);
             self.ready.set(f64::from(u8::from(load.ready)));
         });
-    }
-
-    /// Sets the load and renders its series, as one.
-    ///
-    /// # Errors
-    /// When the series cannot be written, which is a defect.
-    pub fn render_load_of(&self, load: &LoadSample) -> Result<String, MetricsError> {
-        self.set_load(load);
-        self.render_load()
     }
 }

@@ -3,6 +3,7 @@
 mod buckets;
 #[macro_use]
 pub mod handles;
+mod labels;
 mod markdown;
 pub mod process;
 pub mod sidecar;

@@ -91,12 +91,6 @@ impl TraceContext {
         format!("{:016x}", self.span_id)
     }
 
-    /// Whether the caller recorded the trace.
-    #[must_use]
-    pub fn sampled(&self) -> bool {
-        self.flags & 1 == 1
-    }
-
     /// A tracing span with this context's ids, for everything that is logged under it.
     #[must_use]
     pub fn span(&self) -> tracing::Span {

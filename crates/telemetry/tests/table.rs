@@ -120,7 +120,8 @@ fn the_load_is_what_routing_reads_and_no_more() {
         max_context_tokens: 320,
         ready: true,
     };
-    let text = metrics.render_load_of(&load).unwrap();
+    metrics.set_load(&load);
+    let text = metrics.render_load().unwrap();
     let samples = samples(&text);
     let loads: BTreeSet<&str> =
         table::worker::TABLE.iter().filter(|row| row.load).map(|row| row.name).collect();

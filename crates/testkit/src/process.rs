@@ -47,8 +47,11 @@ impl Process {
     /// Sends a signal.
     ///
     /// # Errors
-    /// When the process is gone.
-    pub fn signal(&self, signal: Signal) -> anyhow::Result<()> {
+    /// When the process has ended: its id may be another's by now.
+    pub fn signal(&mut self, signal: Signal) -> anyhow::Result<()> {
+        if let Some(status) = self.ended()? {
+            anyhow::bail!("process {} has ended with {status}", self.pid());
+        }
         send(self.pid(), signal)
     }
 

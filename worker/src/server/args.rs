@@ -68,8 +68,11 @@ pub struct Args {
     #[arg(long, env = "AMPD_BACKEND", default_value = "cpu")]
     pub backend: BackendKind,
     /// How long an idle session keeps its KV.
-    #[arg(long, env = "AMPD_SESSION_TTL", default_value = "10min", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "AMPD_SESSION_TTL", default_value = "30m", value_parser = humantime::parse_duration)]
     pub session_ttl: Duration,
+    /// Width of the windowed means of TTFT and ITL, which routing goes by.
+    #[arg(long, env = "AMPD_WINDOW", default_value = "10s", value_parser = parse_window)]
+    pub window: Duration,
     /// Queued prefills that are looked at for a better order.
     #[arg(long, env = "AMPD_LOOKAHEAD", default_value = "3", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub lookahead: u8,
@@ -88,6 +91,18 @@ pub struct Args {
     /// What is logged, such as `info` or `ampd_worker=debug,warn`.
     #[arg(long, env = "AMPD_LOG_FILTER", default_value = "info")]
     pub log_filter: String,
+}
+
+/// Longest window.
+const LONGEST_WINDOW: Duration = Duration::from_hours(24 * 7);
+
+/// Reads the width of a window: a mean over no time has no samples.
+fn parse_window(text: &str) -> Result<Duration, String> {
+    let window = humantime::parse_duration(text).map_err(|error| error.to_string())?;
+    if window.is_zero() || window > LONGEST_WINDOW {
+        return Err("it is not above 0 and at most 7 days".to_owned());
+    }
+    Ok(window)
 }
 
 /// Reads a size such as `1048576`, `512MiB` or `2GiB`.
@@ -145,12 +160,17 @@ mod tests {
         assert_eq!(args.kv_memory, Some(64 << 20));
         assert_eq!(args.grace, Duration::from_secs(5));
         assert_eq!(args.backend, BackendKind::Tensor);
+        assert_eq!((args.window, args.session_ttl), (Duration::from_secs(10), Duration::from_mins(30)));
+        assert_eq!(parse(&["--window", "1m30s"]).unwrap().window, Duration::from_secs(90));
         for bad in [
             &["--kv-memory", "64MiB", "--kv-blocks", "3"][..],
             &["--lookahead", "6"],
             &["--threads", "0"],
             &["--listen", "localhost"],
             &["--grace", "soon"],
+            &["--window", "0s"],
+            &["--window", "8days"],
+            &["--token-budget", "65537"],
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }

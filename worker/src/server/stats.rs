@@ -9,9 +9,6 @@ use ampd_scheduler::Window;
 use ampd_telemetry::WorkerMetrics;
 use parking_lot::Mutex;
 
-/// Span of the windowed means, seconds.
-const WINDOW_S: f64 = 10.0;
-
 /// Measurements, shared between the engine's thread and the servers.
 pub(super) struct Stats {
     started: Instant,
@@ -27,12 +24,10 @@ struct State {
 }
 
 impl Stats {
-    pub(super) fn new(perf: PerfModel, metrics: Arc<WorkerMetrics>) -> Self {
-        let state = State {
-            calibration: Calibration::default(),
-            ttft: Window::new(WINDOW_S),
-            itl: Window::new(WINDOW_S),
-        };
+    /// Measurements whose windowed means are over `window`.
+    pub(super) fn new(perf: PerfModel, metrics: Arc<WorkerMetrics>, window: Duration) -> Self {
+        let mean = Window::new(window.as_secs_f64());
+        let state = State { calibration: Calibration::default(), ttft: mean.clone(), itl: mean };
         Self { started: Instant::now(), perf, metrics, state: Mutex::new(state) }
     }
 
@@ -85,11 +80,35 @@ impl Stats {
     /// The windowed means of TTFT and ITL, seconds.
     pub(super) fn windowed(&self) -> (Option<f64>, Option<f64>) {
         let now = self.now();
-        let mut state = self.state.lock();
+        let state = self.state.lock();
         (state.ttft.mean(now), state.itl.mean(now))
     }
 
     fn now(&self) -> f64 {
         self.started.elapsed().as_secs_f64()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ampd_perfmodel::Transfer;
+
+    use super::*;
+
+    #[test]
+    fn means_are_over_the_window_that_was_asked_for() {
+        let transfer = Transfer { latency_s: 0.0, bytes_per_s: 1e9, bytes_per_token: 1.0 };
+        let perf = PerfModel { prefill: Vec::new(), decode: Vec::new(), transfer };
+        let with = |window| {
+            let metrics = Arc::new(WorkerMetrics::new("decode", "d").unwrap());
+            let stats = Stats::new(perf.clone(), metrics, window);
+            stats.first_token(Duration::from_secs(2));
+            stats.next_token(Duration::from_secs(1));
+            stats
+        };
+        let (short, long) = (with(Duration::from_millis(20)), with(Duration::from_mins(10)));
+        std::thread::sleep(Duration::from_millis(60));
+        assert_eq!(short.windowed(), (None, None));
+        assert_eq!(long.windowed(), (Some(2.0), Some(1.0)));
     }
 }

@@ -129,7 +129,7 @@ impl Context<'_> {
         let Loaded { engine, perf, fingerprint } = loaded;
         let (vocab, max_context) = (engine.config().vocab, engine.config().max_context);
         let options = engine.options().clone();
-        let stats = Arc::new(Stats::new(perf, self.front.metrics.clone()));
+        let stats = Arc::new(Stats::new(perf, self.front.metrics.clone(), self.args.window));
         let (stop_engine, stop_tasks) = (CancellationToken::new(), CancellationToken::new());
         let (engine, end) =
             engine::spawn(engine, stats.clone(), stop_engine.clone()).map_err(ServerError::Process)?;

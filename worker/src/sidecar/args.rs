@@ -55,7 +55,7 @@ pub struct Args {
     /// Share of the ITL objective under which the decode worker has slack.
     #[arg(long, env = "AMPD_BETA", default_value_t = PolicyConfig::default().beta)]
     pub beta: f64,
-    /// Width of the sidecar's own windowed means; signals older than this are no longer held.
+    /// Width of the windowed means that the workers measure; signals older than this are no longer held.
     #[arg(long, env = "AMPD_WINDOW", default_value = "10s", value_parser = humantime::parse_duration)]
     pub window: Duration,
     /// Smallest increment, tokens, that may be prefilled remotely.

@@ -135,7 +135,8 @@ mod tests {
             max_context_tokens: 320,
             ready: true,
         };
-        let text = metrics.render_load_of(&sample).unwrap();
+        metrics.set_load(&sample);
+        let text = metrics.render_load().unwrap();
         let expected = WorkerLoad {
             ready: true,
             running: 3,

@@ -4,11 +4,12 @@ use serde_json::{Value, json};
 
 use crate::{GROUP, KIND, VERSION};
 
-/// The schema of a whole manifest around the schema of its spec. A name is short and without dots, because the names of
-/// pods and Services are made from it; whatever the API server writes is let through, so that a manifest that was read
+/// The schema of a whole manifest around the schema of its spec. A name is short, begins with a letter and has no dots,
+/// because the names of pods and Services are made from it; whatever the API server writes is let through, so that a manifest that was read
 /// from a cluster can be checked.
 pub fn around(spec: &Value) -> Value {
     let label = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$";
+    let name = "^[a-z]([a-z0-9-]*[a-z0-9])?$";
     let texts = json!({"type": "object", "maxProperties": 256, "additionalProperties": {"type": "string"}});
     let any = json!({});
     json!({
@@ -21,7 +22,7 @@ pub fn around(spec: &Value) -> Value {
                 "type": "object",
                 "required": ["name"],
                 "properties": {
-                    "name": {"type": "string", "minLength": 1, "maxLength": 40, "pattern": label},
+                    "name": {"type": "string", "minLength": 1, "maxLength": 40, "pattern": name},
                     "namespace": {"type": "string", "minLength": 1, "maxLength": 63, "pattern": label},
                     "labels": texts,
                     "annotations": texts,

@@ -30,22 +30,39 @@ impl From<&AMPDServiceSpec> for Sections {
     }
 }
 
-/// A field and what is wrong with it.
-pub type Violation = (String, String);
+/// A rule that is broken.
+#[derive(Debug)]
+pub struct Violation {
+    /// The field at fault: `spec.slo.ttft`.
+    pub field: String,
+    /// Every field that the rule reads, the one at fault among them.
+    pub reads: Vec<String>,
+    /// What is wrong.
+    pub what: String,
+}
+
+#[derive(Default)]
+struct Found(Vec<Violation>);
+
+impl Found {
+    /// Records a broken rule; it reads `others` besides the field at fault. Fields are named without `spec.`.
+    fn wrong(&mut self, field: &str, others: &[&str], what: impl Into<String>) {
+        let full = |field: &str| format!("spec.{field}");
+        let reads = std::iter::once(field).chain(others.iter().copied()).map(full).collect();
+        self.0.push(Violation { field: full(field), reads, what: what.into() });
+    }
+}
 
 /// Every rule that the service breaks.
 pub fn violations(sections: &Sections) -> Vec<Violation> {
-    let mut found = Vec::new();
-    let mut wrong = |field: &str, what: String| found.push((format!("spec.{field}"), what));
+    let mut found = Found::default();
     let Sections { source, slo, accelerator, prefill, decode, routing, sessions, drain } = sections;
 
     if let Some(ModelSource { hugging_face, persistent_volume_claim, path }) = source {
         let places = [hugging_face.is_some(), persistent_volume_claim.is_some(), path.is_some()];
         if places.iter().filter(|place| **place).count() != 1 {
-            wrong(
-                "model.source",
-                "must have exactly one of huggingFace, persistentVolumeClaim and path".to_owned(),
-            );
+            let what = "must have exactly one of huggingFace, persistentVolumeClaim and path";
+            found.wrong("model.source", &[], what);
         }
     }
     for (field, text, bounds) in [
@@ -56,50 +73,55 @@ pub fn violations(sections: &Sections) -> Vec<Violation> {
         ("drain.timeout", &drain.timeout, schema::TIMEOUT),
     ] {
         if !within(text, bounds) {
-            wrong(field, format!("is {text:?}, {}", bounds.message()));
+            found.wrong(field, &[], format!("is {text:?}, {}", bounds.message()));
         }
     }
     for (name, role) in [("prefill", prefill), ("decode", decode)] {
-        role_violations(name, role, accelerator.is_some(), &mut wrong);
+        role_violations(name, role, accelerator.is_some(), &mut found);
     }
     if decode.replicas.min < 1 {
-        wrong("decode.replicas.min", "must be at least 1: every session needs a decode worker".to_owned());
+        let what = "must be at least 1: every session needs a decode worker";
+        found.wrong("decode.replicas.min", &[], what);
     }
     if routing.policy == Policy::AlwaysRemote && prefill.replicas.min < 1 {
-        wrong("prefill.replicas.min", "must be at least 1 where routing.policy is always_remote".to_owned());
+        let what = "must be at least 1 where routing.policy is always_remote";
+        found.wrong("prefill.replicas.min", &["routing.policy"], what);
     }
     if routing.signals.source == SignalSource::Prometheus && routing.signals.url.is_none() {
-        wrong("routing.signals.url", "is required where source is prometheus".to_owned());
+        let what = "is required where source is prometheus";
+        found.wrong("routing.signals.url", &["routing.signals.source"], what);
     }
     if let Some(budget) = accelerator.as_ref().and_then(|accelerator| accelerator.budget.as_ref())
         && budget.max < budget.min
     {
-        wrong("accelerator.budget.max", format!("is {}, must not be below min, {}", budget.max, budget.min));
+        let what = format!("is {}, must not be below min, {}", budget.max, budget.min);
+        found.wrong("accelerator.budget.max", &["accelerator.budget.min"], what);
     }
-    found
+    found.0
 }
 
-fn role_violations(name: &str, role: &Role, accelerated: bool, wrong: &mut impl FnMut(&str, String)) {
+fn role_violations(name: &str, role: &Role, accelerated: bool, found: &mut Found) {
     let Role { replicas, engine, .. } = role;
+    let field = |field: &str| format!("{name}.{field}");
     if let Some(max) = replicas.max
         && max < replicas.min
     {
-        wrong(&format!("{name}.replicas.max"), format!("is {max}, must not be below min, {}", replicas.min));
+        let what = format!("is {max}, must not be below min, {}", replicas.min);
+        found.wrong(&field("replicas.max"), &[&field("replicas.min")], what);
     }
     if engine.prefill_chunk > engine.token_budget {
         let (chunk, budget) = (engine.prefill_chunk, engine.token_budget);
-        wrong(
-            &format!("{name}.engine.prefillChunk"),
-            format!("is {chunk}, must not be above tokenBudget, {budget}"),
-        );
+        let what = format!("is {chunk}, must not be above tokenBudget, {budget}");
+        found.wrong(&field("engine.prefillChunk"), &[&field("engine.tokenBudget")], what);
     }
     if let Some(text) = &engine.kv_cache
         && values::memory(text).is_none_or(|bytes| !schema::MEMORY_BYTES.contains(&bytes))
     {
-        wrong(&format!("{name}.engine.kvCache"), format!("is {text:?}, must be from 1Mi to 64Ti"));
+        found.wrong(&field("engine.kvCache"), &[], format!("is {text:?}, must be from 1Mi to 64Ti"));
     }
     if !accelerated && !role.tensor_parallel.contains(&1) {
-        wrong(&format!("{name}.tensorParallel"), "must contain 1 without an accelerator".to_owned());
+        let what = "must contain 1 without an accelerator";
+        found.wrong(&field("tensorParallel"), &["accelerator"], what);
     }
 }
 

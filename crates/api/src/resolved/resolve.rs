@@ -24,7 +24,11 @@ impl Service {
         let spec = &resource.spec;
         let broken = rules::violations(&Sections::from(spec));
         if !broken.is_empty() {
-            let errors = broken.into_iter().map(|(field, what)| FieldError { field, line: None, what });
+            let errors = broken.into_iter().map(|broken| FieldError {
+                field: broken.field,
+                line: None,
+                what: broken.what,
+            });
             return Err(FieldErrors(errors.collect()));
         }
         Ok(Self {
@@ -79,7 +83,6 @@ fn model(model: &service::Model) -> Result<Model, FieldErrors> {
         name: model.name.clone(),
         aliases: model.aliases.clone(),
         source,
-        dtype: model.dtype.clone(),
         max_context_tokens: model.max_context_tokens.map(max_context).transpose()?,
     })
 }

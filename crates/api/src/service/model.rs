@@ -22,10 +22,6 @@ pub struct Model {
     pub aliases: Vec<String>,
     /// Where it comes from: exactly one place.
     pub source: ModelSource,
-    /// The type that weights are computed in. The type of the files where it is absent.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 16), regex(pattern = "^(f32|f16|bf16)$"))]
-    pub dtype: Option<String>,
     /// A bound of the context, tokens. The model's own where it is absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 16, max = 10_485_760))]

@@ -64,10 +64,10 @@ impl Default for Replicas {
 #[schemars(extend("x-kubernetes-validations" = [schema::rule("self.prefillChunk <= self.tokenBudget", "must not be above tokenBudget", ".prefillChunk")]))]
 pub struct Engine {
     /// Most tokens of one step, of prefills and decodes together.
-    #[schemars(range(min = 1, max = 1_048_576))]
+    #[schemars(range(min = 1, max = 65_536))]
     pub token_budget: i32,
     /// Most tokens of one prefill in a step.
-    #[schemars(range(min = 1, max = 1_048_576))]
+    #[schemars(range(min = 1, max = 65_536))]
     pub prefill_chunk: i32,
     /// Threads; a fair share of the machine's where it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]

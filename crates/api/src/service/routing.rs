@@ -105,9 +105,9 @@ impl OnRemoteFailure {
 pub struct Signals {
     /// Which way.
     pub source: SignalSource,
-    /// Base address of the Prometheus server.
+    /// Base address of the Prometheus server, plain HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = r"^https?://[^\s/@?#]+(/[^\s?#]*)?$"))]
+    #[schemars(length(max = 2048), regex(pattern = r"^http://[^\s/@?#]+(/[^\s?#]*)?$"))]
     pub url: Option<String>,
 }
 

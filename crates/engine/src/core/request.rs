@@ -32,7 +32,7 @@ impl Default for EngineOptions {
             max_running: 64,
             max_open: 1024,
             max_sessions: 65_536,
-            session_ttl: Duration::from_mins(10),
+            session_ttl: Duration::from_mins(30),
             open_ttl: Duration::from_secs(10),
         }
     }

@@ -7,6 +7,7 @@ use rustls::pki_types::ServerName;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use super::{KvClient, Transfer};
 use crate::frame::{Frame, FrameError, FrameReader, Hello, ReadError, VERSION, write_frame};
@@ -32,6 +33,19 @@ impl KvClient {
     /// # Errors
     /// When the owner cannot be reached, is someone else, or refuses.
     pub async fn open(&self, address: &str, owner_uri: &str, handle: &Handle) -> Result<Transfer, KvError> {
+        let stream = tokio::select! {
+            () = self.shutdown.cancelled() => return Err(KvError::ShuttingDown),
+            stream = self.connect(address) => stream?,
+        };
+        let certificates = stream.get_ref().1.peer_certificates();
+        let got = peer_uri(certificates).unwrap_or_else(|error| error.to_string());
+        if got != owner_uri {
+            return Err(KvError::Identity { expected: owner_uri.to_owned(), got });
+        }
+        self.open_stream(stream, handle).await
+    }
+
+    async fn connect(&self, address: &str) -> Result<TlsStream<TcpStream>, KvError> {
         let unreachable = |source| KvError::Connect { address: address.to_owned(), source: Arc::new(source) };
         let connecting = TcpStream::connect(address);
         let stream = within(self.limits.connect, "connecting", connecting).await?.map_err(unreachable)?;
@@ -40,14 +54,7 @@ impl KvClient {
         let name =
             ServerName::try_from(SERVER_NAME).map_err(|error| unreachable(std::io::Error::other(error)))?;
         let securing = TlsConnector::from(self.tls.clone()).connect(name, stream);
-        let stream =
-            within(self.limits.handshake, "the TLS handshake", securing).await?.map_err(unreachable)?;
-        let certificates = stream.get_ref().1.peer_certificates();
-        let got = peer_uri(certificates).unwrap_or_else(|error| error.to_string());
-        if got != owner_uri {
-            return Err(KvError::Identity { expected: owner_uri.to_owned(), got });
-        }
-        self.open_stream(stream, handle).await
+        within(self.limits.handshake, "the TLS handshake", securing).await?.map_err(unreachable)
     }
 
     /// Opens a lease over a stream to an owner that is known to be the right one.

@@ -92,9 +92,12 @@ impl Shared {
         }
     }
 
-    /// Why the transfer broke.
-    pub(super) fn failure(&self) -> KvError {
-        self.state.lock().failure.clone().unwrap_or(KvError::ShuttingDown)
+    /// Why the transfer's task takes no more frames. When nothing can be written any more the task still hears the owner's
+    /// last words before it records the failure.
+    pub(super) async fn failure(&self) -> KvError {
+        let recorded = tokio::time::timeout(2 * LAST_WORDS, self.failed()).await;
+        // Only a task that was dropped with its runtime records nothing.
+        recorded.unwrap_or(KvError::ShuttingDown)
     }
 }
 
@@ -163,7 +166,8 @@ async fn read(
                 shared.change(|state| state.pulled.add(bytes));
             }
             Frame::Ack(bytes) => shared.change(|state| {
-                if bytes > state.sent - state.written {
+                // Nothing acknowledged is no progress, and would pass for it.
+                if bytes == 0 || bytes > state.sent - state.written {
                     return Err(KvError::Frame(FrameError::Field("acknowledgement")));
                 }
                 state.written += bytes;

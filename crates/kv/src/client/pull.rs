@@ -54,7 +54,7 @@ impl<'a> Pull<'a> {
             if *outstanding > 0 && *outstanding + bytes > window {
                 break;
             }
-            let room = queue.reserve().await.map_err(|_| shared.failure())?;
+            let Ok(room) = queue.reserve().await else { return Err(shared.failure().await) };
             shared.change(|state| {
                 state.pulled.begin();
                 state.asked.insert(*span);

@@ -105,8 +105,7 @@ impl Transfer {
             let (start, count) = (part.start as u32, part.len() as u32);
             let frame =
                 Frame::Data(Span { layer: layer as u32, start, count }, self.cut.part(&data, &tokens, &part));
-            let room = self.queue.reserve();
-            let room = room.await.map_err(|_| self.shared.failure())?;
+            let Ok(room) = self.queue.reserve().await else { return Err(self.shared.failure().await) };
             let admitted = self.shared.wait("writing at the owner", self.limits.progress, |state| {
                 let under_way = state.sent - state.written;
                 (under_way == 0 || under_way + bytes <= window).then(|| {
@@ -132,7 +131,9 @@ impl Transfer {
     /// When something is missing, the transfer broke, or the owner ended it.
     pub async fn finish(self) -> Result<TransferReport, KvError> {
         let Self { shared, queue, task, limits, guard, .. } = self;
-        queue.send(Frame::Finish.into()).await.map_err(|_| shared.failure())?;
+        if queue.send(Frame::Finish.into()).await.is_err() {
+            return Err(shared.failure().await);
+        }
         shared.wait("finishing", limits.progress, |state| state.finished.then_some(())).await?;
         drop(queue);
         // The task only closes the connection now; it is cut if that takes too long.

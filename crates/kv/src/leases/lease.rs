@@ -6,7 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::state::Record;
-use super::{LeaseEnd, LeaseStatus, MAX_LEASE, Table};
+use super::{LeaseEnd, MAX_LEASE, Table};
 use crate::Handle;
 
 /// A lease in the hands of its owner. Dropping it releases it.
@@ -42,28 +42,14 @@ impl Lease {
     }
 
     /// Ends the lease: the client can neither read nor write from now on, except for reads and writes of the store that
-    /// are under way (see [`Lease::idle`]). Does nothing to a lease that has ended.
+    /// are under way. Does nothing to a lease that has ended.
     pub fn release(&self) {
         self.record.end(LeaseEnd::Released);
-    }
-
-    /// What has happened so far.
-    #[must_use]
-    pub fn status(&self) -> LeaseStatus {
-        // An expiry that nobody noticed yet is part of the picture.
-        let _ = self.record.check();
-        self.record.state().status
     }
 
     /// Waits until the lease has ended: complete, released, expired or failed.
     pub async fn ended(&self) -> LeaseEnd {
         self.record.ended().await
-    }
-
-    /// Waits until no read or write of the store is under way. After the lease's end no new one begins. Bounded by the
-    /// server's progress limit.
-    pub async fn idle(&self) {
-        self.record.idle().await;
     }
 }
 

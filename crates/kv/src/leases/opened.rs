@@ -2,9 +2,7 @@
 
 use std::sync::Arc;
 
-use tokio::time::Instant;
-
-use super::state::{Record, State};
+use super::state::Record;
 use super::{Grant, LeaseEnd};
 use crate::Reason;
 
@@ -28,14 +26,9 @@ impl Opened {
         self.record.ended().await
     }
 
-    /// Begins a read or write of the store, which the lease must still allow.
-    pub(crate) fn begin(&self) -> Result<Operation<'_>, LeaseEnd> {
-        self.record.change(|state| {
-            state.check(Instant::now())?;
-            state.operations += 1;
-            Ok(())
-        })?;
-        Ok(Operation { record: &self.record })
+    /// Whether a read or write of the store may begin.
+    pub(crate) fn check(&self) -> Result<(), LeaseEnd> {
+        self.record.check()
     }
 
     /// Ends the lease, if it has not ended otherwise; then how it ended.
@@ -47,33 +40,5 @@ impl Opened {
 impl Drop for Opened {
     fn drop(&mut self) {
         self.record.end(LeaseEnd::Failed(Reason::Disconnected));
-    }
-}
-
-/// A read or write of the store that is under way; it is over when this is dropped.
-#[derive(Debug)]
-pub(crate) struct Operation<'a> {
-    record: &'a Record,
-}
-
-impl Operation<'_> {
-    /// Counts bytes that were read.
-    pub(crate) fn pulled(&self, bytes: usize) {
-        self.count(|state| state.status.pulled_bytes += bytes as u64);
-    }
-
-    /// Counts bytes that were written.
-    pub(crate) fn pushed(&self, bytes: usize) {
-        self.count(|state| state.status.pushed_bytes += bytes as u64);
-    }
-
-    fn count(&self, count: impl FnOnce(&mut State)) {
-        self.record.change(count);
-    }
-}
-
-impl Drop for Operation<'_> {
-    fn drop(&mut self) {
-        self.record.change(|state| state.operations -= 1);
     }
 }

@@ -33,60 +33,40 @@ impl LeaseEnd {
     }
 }
 
-/// What the owner sees of a lease.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LeaseStatus {
-    /// A client has opened it.
-    pub opened: bool,
-    /// KV bytes read by the client.
-    pub pulled_bytes: u64,
-    /// KV bytes written by the client.
-    pub pushed_bytes: u64,
-    /// How it ended, if it has.
-    pub end: Option<LeaseEnd>,
-}
-
-impl LeaseStatus {
-    /// The client finished, and everything is written.
-    #[must_use]
-    pub fn complete(&self) -> bool {
-        self.end == Some(LeaseEnd::Complete)
-    }
-}
-
 /// A lease's state. Time comes in as an argument.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct State {
     pub(super) deadline: Instant,
-    pub(super) status: LeaseStatus,
-    /// Reads and writes of the store that are under way.
-    pub(super) operations: usize,
+    /// A client has opened it.
+    pub(super) opened: bool,
+    /// How it ended, if it has.
+    pub(super) end: Option<LeaseEnd>,
 }
 
 impl State {
     /// Ends the lease if its time is over; then the end, if there is one.
     pub(super) fn check(&mut self, now: Instant) -> Result<(), LeaseEnd> {
-        if self.status.end.is_none() && now >= self.deadline {
-            self.status.end = Some(LeaseEnd::Expired);
+        if self.end.is_none() && now >= self.deadline {
+            self.end = Some(LeaseEnd::Expired);
         }
-        self.status.end.map_or(Ok(()), Err)
+        self.end.map_or(Ok(()), Err)
     }
 
     /// Ends the lease, if it has not ended otherwise before; then how it ended.
     pub(super) fn end(&mut self, now: Instant, end: LeaseEnd) -> LeaseEnd {
         match self.check(now) {
-            Ok(()) => *self.status.end.insert(end),
+            Ok(()) => *self.end.insert(end),
             Err(earlier) => earlier,
         }
     }
 
     /// Opens the lease.
     pub(super) fn open(&mut self, now: Instant) -> Result<(), Reason> {
-        if self.status.opened {
+        if self.opened {
             return Err(Reason::HandleUsed);
         }
         self.check(now).map_err(LeaseEnd::reason)?;
-        self.status.opened = true;
+        self.opened = true;
         Ok(())
     }
 }
@@ -101,7 +81,7 @@ pub(super) struct Record {
 
 impl Record {
     pub(super) fn new(grant: Grant, deadline: Instant) -> Self {
-        let state = State { deadline, status: LeaseStatus::default(), operations: 0 };
+        let state = State { deadline, opened: false, end: None };
         Self { grant, state: Mutex::new(state), changed: watch::Sender::new(()) }
     }
 
@@ -132,8 +112,8 @@ impl Record {
     pub(super) async fn ended(&self) -> LeaseEnd {
         let mut changes = self.changed.subscribe();
         loop {
-            let State { deadline, status, .. } = self.state();
-            if let Some(end) = status.end {
+            let State { deadline, end, .. } = self.state();
+            if let Some(end) = end {
                 return end;
             }
             // The record holds the sender, so `changed` cannot fail.
@@ -141,15 +121,6 @@ impl Record {
                 () = tokio::time::sleep_until(deadline) => drop(self.check()),
                 _ = changes.changed() => {}
             }
-        }
-    }
-
-    /// Waits until no read or write of the store is under way.
-    pub(super) async fn idle(&self) {
-        let mut changes = self.changed.subscribe();
-        while self.state().operations > 0 {
-            // The record holds the sender, so this cannot fail.
-            let _ = changes.changed().await;
         }
     }
 }

@@ -98,16 +98,7 @@ proptest! {
                     }
                 },
                 Operation::Begin(index) => if let Some(it) = held.get_mut(index) && let Some(opened) = &it.opened {
-                    let begun = opened.begin();
-                    prop_assert_eq!(begun.as_ref().err().copied(), it.end);
-                    if let Ok(begun) = begun {
-                        let before = it.lease.status();
-                        begun.pulled(2);
-                        begun.pushed(3);
-                        let after = it.lease.status();
-                        prop_assert_eq!(after.pulled_bytes - before.pulled_bytes, 2);
-                        prop_assert_eq!(after.pushed_bytes - before.pushed_bytes, 3);
-                    }
+                    prop_assert_eq!(opened.check().err(), it.end);
                 },
                 Operation::Release(index) => if let Some(it) = held.get_mut(index) {
                     it.lease.release();
@@ -127,9 +118,9 @@ proptest! {
                 },
             }
             for it in &held {
-                let status = it.lease.status();
-                prop_assert_eq!((status.opened, status.end), (it.was_opened, it.end));
-                prop_assert_eq!(status.complete(), it.end == Some(LeaseEnd::Complete));
+                let record = leases.table.records.lock().get(&it.lease.handle()).cloned();
+                let record = record.expect("a lease in the owner's hands is in the table");
+                prop_assert_eq!((record.check().err(), record.state().opened), (it.end, it.was_opened));
             }
             prop_assert_eq!(leases.live(), held.iter().filter(|it| it.end.is_none()).count());
             for handle in &forgotten {
@@ -177,21 +168,12 @@ async fn ends_are_observable() {
     let failing = leases.grant(grant(3), LONG).unwrap();
     renewed.renew(LONG).unwrap();
     assert_eq!(expiring.ended().await, LeaseEnd::Expired);
-    assert_eq!(renewed.status().end, None);
+    assert_eq!(leases.live(), 2);
 
     let opened = leases.open(&failing.handle(), "ampd://n/s/prefill").unwrap();
-    let operation = opened.begin().unwrap();
-    let (end, idle, ()) = tokio::join!(
-        failing.ended(),
-        async {
-            failing.idle().await;
-            failing.status().end
-        },
-        async {
-            opened.end(LeaseEnd::Failed(Reason::Checksum));
-            assert_eq!(opened.begin().err(), Some(LeaseEnd::Failed(Reason::Checksum)));
-            drop(operation);
-        }
-    );
-    assert_eq!((end, idle), (LeaseEnd::Failed(Reason::Checksum), Some(end)));
+    let (end, ()) = tokio::join!(failing.ended(), async {
+        opened.end(LeaseEnd::Failed(Reason::Checksum));
+    });
+    assert_eq!(end, LeaseEnd::Failed(Reason::Checksum));
+    assert_eq!(opened.check(), Err(end));
 }

@@ -91,7 +91,8 @@ pub(super) async fn run<S: KvStore>(
                     Some(Err(reason)) => reason,
                 },
             };
-            verdict.get_or_insert(failure);
+            // The owner need not wait for the store to know that the transfer has failed.
+            lease.end(LeaseEnd::Failed(*verdict.get_or_insert(failure)));
             stop.cancel();
         }
     }
@@ -106,9 +107,6 @@ pub(super) async fn run<S: KvStore>(
         let end = lease.end(end);
         (end != LeaseEnd::Complete).then(|| end.reason())
     });
-    if let Some(reason) = failure {
-        lease.end(LeaseEnd::Failed(reason));
-    }
     let report =
         TransferReport { pulled: work.pulled.lock().flow(), pushed: work.pushed.lock().flow(), failure };
     tracing::debug!(round = lease.grant().round, ?report, "KV transfer is over");

@@ -57,15 +57,13 @@ impl<S: KvStore> Work<'_, S> {
             return Err(Reason::OutOfRange);
         }
         self.pulled.lock().begin();
-        let operation = self.lease.begin().map_err(LeaseEnd::reason)?;
+        self.lease.check().map_err(LeaseEnd::reason)?;
         let reading = self.server.store.read(self.grant().round, span.layer as usize, tokens);
         let data = self.bounded(reading).await?;
         if data.len() as u64 != bytes {
             tracing::error!(got = data.len(), expected = bytes, "the store read KV of another length");
             return Err(Reason::Store);
         }
-        operation.pulled(data.len());
-        drop(operation);
         let length = data.len();
         let (sent, delivered) = oneshot::channel();
         let frame = Frame::Data(span, [data, Bytes::new()]);
@@ -89,15 +87,13 @@ impl<S: KvStore> Work<'_, S> {
             return Err(Reason::OutOfRange);
         }
         self.pushed.lock().begin();
-        let operation = self.lease.begin().map_err(LeaseEnd::reason)?;
+        self.lease.check().map_err(LeaseEnd::reason)?;
         if !self.coverage.lock().add(span.layer as usize, tokens.clone()) {
             return Err(Reason::Duplicate);
         }
         let length = data.len();
         let writing = self.server.store.write(grant.round, span.layer as usize, tokens, data);
         self.bounded(writing).await?;
-        operation.pushed(length);
-        drop(operation);
         self.pushed.lock().add(length);
         self.send(Frame::Ack(length as u64).into()).await
     }

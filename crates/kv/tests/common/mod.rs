@@ -14,8 +14,8 @@ use std::time::Duration;
 
 use ampd_kv::tls::{CertificateAuthority, Identity, Role, TlsFiles};
 use ampd_kv::{
-    Dtype, Fingerprint, Grant, KvClient, KvError, KvServer, KvStore, Lease, Leases, Limits, Observer, Reason,
-    StoreError, Transfer, TransferReport,
+    Dtype, Fingerprint, Grant, KvClient, KvError, KvServer, KvStore, Lease, LeaseEnd, Leases, Limits,
+    Observer, Reason, StoreError, Transfer, TransferReport,
 };
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -262,6 +262,11 @@ pub async fn move_all(mut transfer: Transfer) -> Result<TransferReport, KvError>
     pull_all(&mut transfer).await?;
     push_all(&mut transfer).await?;
     transfer.finish().await
+}
+
+/// How the lease ended, if it has.
+pub async fn end_of(lease: &Lease) -> Option<LeaseEnd> {
+    tokio::time::timeout(Duration::ZERO, lease.ended()).await.ok()
 }
 
 /// Fails when something takes too long.

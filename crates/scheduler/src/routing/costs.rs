@@ -1,7 +1,8 @@
 //! Predicted finishing times of both options.
 
-use super::RouteInput;
-use crate::sane;
+use ampd_perfmodel::sane;
+
+use super::{PrefillLoad, RouteInput};
 
 /// Predicted seconds from now until the prefill has finished.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -20,14 +21,22 @@ impl Costs {
     pub fn predict(input: &RouteInput<'_>) -> Self {
         let prefill_s = input.model.prefill_s(f64::from(input.history), f64::from(input.increment));
         let local_s = sane(input.decode.queued_prefill_s) + prefill_s;
-        let best_remote = input
+        Self { local_s, best_remote: Self::best_remote_of(input, |_| true) }
+    }
+
+    /// The ready prefill worker that is predicted to finish first among those that `considered` lets through, with its
+    /// predicted seconds.
+    pub(super) fn best_remote_of(
+        input: &RouteInput<'_>,
+        considered: impl Fn(&PrefillLoad) -> bool,
+    ) -> Option<(usize, f64)> {
+        input
             .prefills
             .iter()
             .enumerate()
-            .filter(|(_, load)| load.ready)
+            .filter(|(_, load)| load.ready && considered(load))
             .map(|(index, _)| (index, Self::remote_s(input, index)))
-            .min_by(|a, b| a.1.total_cmp(&b.1));
-        Self { local_s, best_remote }
+            .min_by(|a, b| a.1.total_cmp(&b.1))
     }
 
     /// Predicted seconds on prefill worker `index` of the input.

@@ -1,7 +1,8 @@
 //! AMPD's routing rule (arXiv 2602.14516).
 
+use ampd_perfmodel::sane;
+
 use super::{Costs, Decision, Reason, RouteInput, RoutingPolicy, Target};
-use crate::sane;
 
 /// The policy `paper`: (a) while a prefill worker's windowed TTFT is below `alpha` times the objective, go remote; (b)
 /// else, while the bound decode worker's windowed ITL is below `beta` times the objective, stay local; (c) else take what
@@ -36,15 +37,13 @@ impl Paper {
         let Some((best, best_s)) = costs.best_remote else {
             return (Target::Local, Reason::NoPrefillWorker);
         };
-        let known = || input.prefills.iter().enumerate().filter(|(_, load)| load.ready && load.fresh);
-        if known().next().is_none() {
+        if !input.prefills[best].fresh {
             // Nothing is known of the prefill side: use it as plain disaggregation would, never refuse.
             return (Target::Remote(best), Reason::StaleSignals);
         }
-        let slack = known()
-            .filter(|(_, load)| sane(load.windowed_ttft_s.unwrap_or(0.0)) < self.alpha * input.slo.ttft_s)
-            .map(|(index, _)| (index, Costs::remote_s(input, index)))
-            .min_by(|a, b| a.1.total_cmp(&b.1));
+        let slack = Costs::best_remote_of(input, |load| {
+            load.fresh && sane(load.windowed_ttft_s.unwrap_or(0.0)) < self.alpha * input.slo.ttft_s
+        });
         if let Some((index, _)) = slack {
             return (Target::Remote(index), Reason::PrefillSlack);
         }
@@ -66,6 +65,9 @@ impl RoutingPolicy for Paper {
 
     fn decide(&self, input: &RouteInput<'_>) -> Decision {
         let costs = Costs::predict(input);
+        // A worker whose signal is old may only look idle: while any is fresh, the others are not judged.
+        let best_remote = Costs::best_remote_of(input, |load| load.fresh).or(costs.best_remote);
+        let costs = Costs { best_remote, ..costs };
         let (target, reason) = self.choose(input, &costs);
         Decision::new(target, reason, &costs)
     }

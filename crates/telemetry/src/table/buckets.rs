@@ -8,6 +8,10 @@ pub const STEPS: &[f64] =
 pub const WAITS: &[f64] =
     &[0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0, 5.0, 7.5, 10.0, 20.0, 30.0, 60.0];
 
+/// Times of KV transfers, from a few tokens on one machine to a long history over a slow network, seconds.
+pub const TRANSFERS: &[f64] =
+    &[0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
+
 /// Times of decisions, seconds.
 pub const DECISIONS: &[f64] =
     &[0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.1];

@@ -4,18 +4,14 @@ use prometheus::{Gauge, Histogram};
 
 use super::buckets::{DECISIONS, STEPS, TOKENS, WAITS};
 use super::handles::ConstLabels;
+use super::labels::{OUTCOMES, PLACES, REASONS, TOKEN_KINDS};
 use super::{Label, SERVICE};
 use crate::MetricsError;
 use crate::family::{Counters, Gauges, Histograms};
 
-const TARGETS: &[&str] = &["local", "remote"];
-const OUTCOMES: &[&str] = &["ok", "error", "cancelled", "refused"];
 const OBJECTIVES: &[&str] = &["ttft", "itl", "both"];
 const ROUNDS: &[&str] = &["1", "2-4", "5-9", "10+"];
 const BINDINGS: &[&str] = &["new", "rebound", "lost"];
-const TOKEN_KINDS: &[&str] = &["prompt", "history", "output"];
-/// Reasons and outcomes are named by the code that gives them, and there are fewer.
-const REASONS: usize = 32;
 /// Workers that a sidecar follows are far fewer.
 const WORKERS: usize = 256;
 /// Routes of the service with their status codes.
@@ -27,7 +23,7 @@ metrics! {
     SidecarMetrics;
     prefill_decisions: Counters<2> = "ampd_prefill_decisions_total", "prefills",
         "Routing decisions, by where the prefill was to run and why.",
-        { labels: &[Label::fixed("target", TARGETS), Label::up_to("reason", REASONS)] };
+        { labels: &[Label::fixed("target", PLACES), Label::up_to("reason", REASONS)] };
     decision_seconds: Histogram = "ampd_decision_seconds", "seconds", "Time of a routing decision.",
         { buckets: DECISIONS };
     remote_fallbacks: Counters<1> = "ampd_remote_fallbacks_total", "prefills",
@@ -41,7 +37,7 @@ metrics! {
         { labels: &[Label::fixed("objective", OBJECTIVES)] };
     round_ttft_seconds: Histograms<2> = "ampd_round_ttft_seconds", "seconds",
         "Time from a round's arrival to its first output token, by the round's number and where its prefill ran.",
-        { labels: &[Label::fixed("round", ROUNDS), Label::fixed("prefill", TARGETS)], buckets: WAITS };
+        { labels: &[Label::fixed("round", ROUNDS), Label::fixed("prefill", PLACES)], buckets: WAITS };
     round_itl_seconds: Histogram = "ampd_round_itl_seconds", "seconds",
         "Mean time between the output tokens of a round.", { buckets: STEPS };
     round_increment_tokens: Histogram = "ampd_round_increment_tokens", "tokens",

@@ -2,20 +2,16 @@
 
 use prometheus::{Gauge, Histogram, IntCounter};
 
-use super::buckets::{STEPS, WAITS};
+use super::buckets::{STEPS, TRANSFERS, WAITS};
 use super::handles::ConstLabels;
+use super::labels::{OUTCOMES, PLACES, REASONS, TOKEN_KINDS};
 use super::{Label, SERVICE};
 use crate::MetricsError;
 use crate::family::{Counters, Gauges, Histograms};
 
 const CLASSES: &[&str] = &["total", "free", "active", "leased", "cached"];
-const OUTCOMES: &[&str] = &["ok", "error", "cancelled", "refused"];
-const PLACES: &[&str] = &["local", "remote"];
-const TOKENS: &[&str] = &["prompt", "history", "output"];
 const STEP_KINDS: &[&str] = &["decode", "prefill", "mixed"];
 const DIRECTIONS: &[&str] = &["pull", "push"];
-/// Reasons are named by the code that gives them, and there are fewer.
-const REASONS: usize = 32;
 
 metrics! {
     /// The metrics of a worker; all series carry its `role` and its name as `worker`.
@@ -50,7 +46,7 @@ metrics! {
         { labels: &[Label::fixed("place", PLACES), Label::fixed("outcome", OUTCOMES)] };
     tokens: Counters<1> = "ampd_worker_tokens_total", "tokens",
         "Tokens by kind: of prompts that were computed, of histories whose KV was there, of outputs.",
-        { labels: &[Label::fixed("kind", TOKENS)] };
+        { labels: &[Label::fixed("kind", TOKEN_KINDS)] };
     step_seconds: Histograms<1> = "ampd_worker_step_seconds", "seconds", "Time of an engine step, by what was in it.",
         { labels: &[Label::fixed("kind", STEP_KINDS)], buckets: STEPS };
     steps: IntCounter = "ampd_worker_steps_total", "steps", "Engine steps.", {};
@@ -67,7 +63,7 @@ metrics! {
         "KV moved, by direction as the prefill worker sees it: pulled histories, pushed increments.",
         { labels: &[Label::fixed("direction", DIRECTIONS)] };
     kv_transfer_seconds: Histograms<1> = "ampd_worker_kv_transfer_seconds", "seconds",
-        "Time of a KV transfer, by direction.", { labels: &[Label::fixed("direction", DIRECTIONS)], buckets: WAITS };
+        "Time of a KV transfer, by direction.", { labels: &[Label::fixed("direction", DIRECTIONS)], buckets: TRANSFERS };
     kv_transfers: Counters<2> = "ampd_worker_kv_transfers_total", "transfers",
         "KV transfers that ended, by direction and outcome.",
         { labels: &[Label::fixed("direction", DIRECTIONS), Label::fixed("outcome", OUTCOMES)] };

@@ -1,6 +1,6 @@
 //! The block ledger of workers, as their metrics tell it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use super::{Member, Metrics, Role};
 
@@ -35,7 +35,7 @@ impl Ledger {
             active: blocks("active")? as u64,
             leased: blocks("leased")? as u64,
             cached: blocks("cached")? as u64,
-            leases: metrics.sum("ampd_worker_leases", &[]) as u64,
+            leases: metrics.value("ampd_worker_leases", &[])? as u64,
         })
     }
 
@@ -49,10 +49,12 @@ impl Ledger {
 /// Waits until every worker that runs holds nothing but caches.
 ///
 /// # Errors
-/// When one still does after `limit`; the error has its ledger.
+/// When one still does after `limit`, which is for all of them together; the error has its ledger.
 pub async fn settled(http: &reqwest::Client, members: &[Member], limit: Duration) -> anyhow::Result<()> {
+    let start = Instant::now();
     for worker in members.iter().filter(|member| member.role != Role::Sidecar && member.pid.is_some()) {
-        crate::wait::until(&format!("the ledger of {}", worker.name), limit, async || {
+        let left = limit.saturating_sub(start.elapsed());
+        crate::wait::until(&format!("the ledger of {}", worker.name), left, async || {
             let ledger = Ledger::read(http, worker).await?;
             anyhow::ensure!(ledger.idle(), "{ledger:?}");
             Ok::<_, anyhow::Error>(())

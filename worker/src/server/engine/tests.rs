@@ -1,6 +1,6 @@
 //! How the engine's thread ends, and what is left when callers go away.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ampd_engine::core::{EngineOptions, RoundRequest, Sampling};
 use ampd_engine::{BackendKind, build_backend, model};
@@ -27,8 +27,11 @@ fn start() -> Fixture {
         decode: vec![DecodeSegment { max_batch: u64::MAX, k0: 0.0, k1: 1e-6, k2: 0.0 }],
         transfer: Transfer { latency_s: 0.0, bytes_per_s: 1e9, bytes_per_token: 1.0 },
     };
-    let stats =
-        Arc::new(Stats::new(perf, Arc::new(WorkerMetrics::new("default/chat", "decode", "d").unwrap())));
+    let stats = Arc::new(Stats::new(
+        perf,
+        Arc::new(WorkerMetrics::new("default/chat", "decode", "d").unwrap()),
+        Duration::from_secs(10),
+    ));
     let stop = CancellationToken::new();
     let (engine, end) = spawn(engine, stats, stop.clone()).unwrap();
     Fixture { engine, end, stop }

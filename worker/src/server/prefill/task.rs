@@ -4,7 +4,8 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ampd_engine::core::{EngineError, Event, RoundError};
-use ampd_kv::{KvError, Pull, Transfer, TransferReport};
+use ampd_kv::{KvError, Pull, Reason, Transfer, TransferReport};
+use ampd_telemetry::WorkerMetrics;
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -51,6 +52,14 @@ impl TaskError {
         };
         ErrorDetail::new(code, chain(self))
     }
+
+    /// Why the transfer ended, unless it failed by itself.
+    fn transfer_reason(&self) -> Reason {
+        match self {
+            Self::Transfer(error) => error.reason(),
+            _ => Reason::Aborted,
+        }
+    }
 }
 
 /// A task whose turn it is.
@@ -61,10 +70,9 @@ pub(super) struct Task {
     pub turn: Option<(Preparing, OwnedSemaphorePermit)>,
 }
 
-/// A prefill that is open in the engine, with its transfer. Dropping it gives everything back at once.
+/// A prefill that is open in the engine. Dropping it gives everything back at once.
 struct Prepared {
     guard: RoundGuard,
-    transfer: Transfer,
     /// First token to compute.
     from: usize,
     cached: usize,
@@ -76,11 +84,13 @@ impl Task {
     /// Runs the task; its end is told to whoever waits for it.
     pub(super) async fn run(mut self) {
         let cancel = self.job.cancel.clone();
-        let outcome = cancel.run_until_cancelled(self.work()).await;
+        let mut transfer = None;
+        let outcome = cancel.run_until_cancelled(self.work(&mut transfer)).await;
+        self.turn = None;
         let metrics = self.context.stats.metrics();
-        let (label, last) = match outcome {
-            None => ("cancelled", None),
-            Some(Ok(done)) => ("ok", Some(PrefillEvent::Done(done))),
+        let (label, reason, last) = match outcome {
+            None => ("cancelled", Reason::Aborted, None),
+            Some(Ok(done)) => ("ok", Reason::Aborted, Some(PrefillEvent::Done(done))),
             Some(Err(error)) => {
                 let job = &self.job.task;
                 tracing::warn!(
@@ -89,12 +99,17 @@ impl Task {
                     error = chain(&error),
                     "a prefill failed"
                 );
-                ("error", Some(PrefillEvent::Error(error.detail())))
+                ("error", error.transfer_reason(), Some(PrefillEvent::Error(error.detail())))
             }
         };
         metrics.prefills.with(["remote", label]).inc();
         if let Some(last) = last {
             self.tell(last);
+        }
+        // What is left of a transfer that did not finish.
+        if let Some(transfer) = transfer {
+            observe(metrics, &failed(transfer.report(), reason));
+            transfer.abort().await;
         }
     }
 
@@ -103,20 +118,29 @@ impl Task {
         let _ = self.job.events.try_send(event);
     }
 
-    async fn work(&mut self) -> Result<PrefillDone, TaskError> {
-        let prepared = self.prepare().await?;
+    /// Computes the KV and moves it; `slot` holds the transfer from its opening until everything is pushed.
+    async fn work(&mut self, slot: &mut Option<Transfer>) -> Result<PrefillDone, TaskError> {
+        let begun = Instant::now();
+        let Job { task, handle, .. } = &self.job;
+        let (tokens, salt) = (task.tokens.clone(), task.salt.0);
+        let engine = &self.context.engine;
+        let (opened, guard) = engine.call(move |core| core.open_prefill(tokens, salt)).await??;
+        let side = &self.context.side;
+        let transfer = slot.insert(side.kv.open(&task.kv_addr, &side.decode_uri, handle).await?);
+        let prepared = self.prepare(guard, opened.cached, transfer, begun).await?;
         self.wait_for_room().await;
         let started = Instant::now();
-        let Prepared { guard, mut transfer, from, cached, pulled, pull_s } = prepared;
+        let Prepared { guard, from, cached, pulled, pull_s } = prepared;
         let id = guard.id();
         let (events, pieces) = self.context.engine.call(move |core| core.start_prefill(id, from)).await??;
         self.turn = None;
         self.tell(PrefillEvent::Started {});
-        push(&mut transfer, pieces, events).await?;
+        push(transfer, pieces, events).await?;
         let metrics = self.context.stats.metrics();
         metrics.prefill_seconds.observe(started.elapsed().as_secs_f64());
-        let report: TransferReport = transfer.finish().await?;
-        observe(metrics, &report);
+        if let Some(transfer) = slot.take() {
+            finish(metrics, transfer).await?;
+        }
         self.context.stats.first_token(self.job.arrival.elapsed());
         let waited = started.duration_since(self.job.queued).as_secs_f64();
         let queue_s = (waited - pull_s).max(0.0);
@@ -130,17 +154,18 @@ impl Task {
         })
     }
 
-    /// Opens prefill and transfer, and brings both to where the increment can be computed: the history that is not
-    /// cached here is pulled, what is cached beyond it is pushed.
-    async fn prepare(&self) -> Result<Prepared, TaskError> {
-        let started = Instant::now();
-        let Job { task, handle, .. } = &self.job;
+    /// Brings prefill and transfer, which began to be opened at `begun`, to where the increment can be computed: the
+    /// history that is not cached here is pulled, what is cached beyond it is pushed.
+    async fn prepare(
+        &self,
+        guard: RoundGuard,
+        cached: usize,
+        transfer: &mut Transfer,
+        begun: Instant,
+    ) -> Result<Prepared, TaskError> {
+        let task = &self.job.task;
         let engine = &self.context.engine;
-        let (tokens, salt) = (task.tokens.clone(), task.salt.0);
-        let (opened, guard) = engine.call(move |core| core.open_prefill(tokens, salt)).await??;
-        let (id, cached) = (guard.id(), opened.cached);
-        let side = &self.context.side;
-        let mut transfer = side.kv.open(&task.kv_addr, &side.decode_uri, handle).await?;
+        let id = guard.id();
         let expected = task.history..task.tokens.len();
         if transfer.range() != expected {
             return Err(TaskError::Range { got: transfer.range(), expected });
@@ -164,8 +189,8 @@ impl Task {
             }
         }
         let pulled = task.history.saturating_sub(cached);
-        let pull_s = if pulled > 0 { started.elapsed().as_secs_f64() } else { 0.0 };
-        Ok(Prepared { guard, transfer, from: cached.max(task.history), cached, pulled, pull_s })
+        let pull_s = if pulled > 0 { begun.elapsed().as_secs_f64() } else { 0.0 };
+        Ok(Prepared { guard, from: cached.max(task.history), cached, pulled, pull_s })
     }
 
     /// Writes the pulled pieces, some at once: the engine takes them between two steps, and a piece a step would be slow.
@@ -209,6 +234,22 @@ impl Task {
         // An engine that is gone is noticed by the next call.
         let _ = load.wait_for(|load| load.waiting_prefill_tokens < budget).await;
     }
+}
+
+/// Ends a transfer whose KV is all pushed.
+async fn finish(metrics: &WorkerMetrics, transfer: Transfer) -> Result<(), KvError> {
+    let moved = transfer.report();
+    let finished = transfer.finish().await;
+    match &finished {
+        Ok(report) => observe(metrics, report),
+        Err(error) => observe(metrics, &failed(moved, error.reason())),
+    }
+    finished.map(drop)
+}
+
+/// The report of a transfer that was given up for `reason`, unless it had failed before.
+fn failed(report: TransferReport, reason: Reason) -> TransferReport {
+    TransferReport { failure: report.failure.or(Some(reason)), ..report }
 }
 
 /// Pushes the new KV while it is computed; returns when all of it is handed over.

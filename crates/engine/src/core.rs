@@ -46,6 +46,8 @@ pub struct Engine {
     next_age: u64,
     /// Whether the last step left a queued round waiting for blocks.
     short_of_blocks: bool,
+    /// What the sampler writes to, kept between steps.
+    candidates: Vec<(u32, f32)>,
 }
 
 impl Engine {
@@ -66,6 +68,7 @@ impl Engine {
             next_round: 0,
             next_age: 0,
             short_of_blocks: false,
+            candidates: Vec::new(),
         }
     }
 

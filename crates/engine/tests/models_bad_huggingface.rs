@@ -1,29 +1,19 @@
-//! Hugging Face folders that cannot be loaded: each is refused with an error that names the file and what is wrong in it.
+//! Hugging Face folders that cannot be loaded: each is refused with an error that names the file and what is wrong in it,
+//! and no damage whatever makes the loader panic.
 
 #![allow(clippy::unwrap_used, reason = "a helper's failure is the test's")]
 
 mod model_support;
 
-use std::error::Error;
 use std::fs;
 use std::path::Path;
 
 use ampd_engine::model;
 use ampd_testkit::tiny_model::{Family, TinyModel};
 use candle_core::{DType, Device, Tensor};
-use model_support::Files;
+use model_support::{Files, refusal};
+use proptest::prelude::*;
 use serde_json::{Value, json};
-
-/// The whole chain of errors that loading `path` gives.
-fn refusal(path: &Path) -> String {
-    let mut error: Option<&dyn Error> = Some(&model::load(path).unwrap_err());
-    let mut chain = Vec::new();
-    while let Some(link) = error {
-        chain.push(link.to_string());
-        error = link.source();
-    }
-    chain.join(": ")
-}
 
 fn assert_refused(path: &Path, expected: &[&str]) {
     let refusal = refusal(path);
@@ -297,4 +287,32 @@ fn damaged_weights_are_refused() {
     }
     fs::write(&path, &whole).unwrap();
     files.load();
+}
+
+/// Overwrites bytes at places between 0 and 1 of the first `length` bytes of a file.
+fn damage(path: &Path, length: usize, places: &[(f64, u8)]) {
+    let mut bytes = fs::read(path).unwrap();
+    let length = length.min(bytes.len());
+    for &(place, value) in places {
+        bytes[(place * length as f64) as usize] = value;
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whatever happens to a header or to the index, loading ends with a model or an error.
+    #[test]
+    fn random_damage_never_panics(
+        header in proptest::collection::vec((0.0_f64..1.0, any::<u8>()), 0..4),
+        index in proptest::collection::vec((0.0_f64..1.0, any::<u8>()), 0..4),
+    ) {
+        let files = folder(Family::Llama, 2);
+        let shard = files.path.join("model-00001-of-00002.safetensors");
+        let length = u64::from_le_bytes(fs::read(&shard).unwrap()[..8].try_into().unwrap());
+        damage(&shard, 8 + length as usize, &header);
+        damage(&files.path.join("model.safetensors.index.json"), usize::MAX, &index);
+        let _ = model::load(&files.path);
+    }
 }

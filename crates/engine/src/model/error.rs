@@ -48,6 +48,8 @@ pub enum ModelError {
         tensor: String,
         /// What is wrong with it.
         what: String,
+        /// The cause, where something else noticed it.
+        source: Option<Box<candle_core::Error>>,
     },
     /// Something this engine does not support.
     #[error("{}: {what} is not supported yet", path.display())]
@@ -72,6 +74,20 @@ impl ModelError {
     }
 
     pub(super) fn tensor(path: &std::path::Path, tensor: &str, what: impl Into<String>) -> Self {
-        Self::Tensor { path: path.into(), tensor: tensor.into(), what: what.into() }
+        Self::Tensor { path: path.into(), tensor: tensor.into(), what: what.into(), source: None }
+    }
+
+    pub(super) fn candle(
+        path: &std::path::Path,
+        tensor: &str,
+        what: &str,
+        source: candle_core::Error,
+    ) -> Self {
+        Self::Tensor {
+            path: path.into(),
+            tensor: tensor.into(),
+            what: what.into(),
+            source: Some(source.into()),
+        }
     }
 }

@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use ampd_engine::backend::{BLOCK_TOKENS, KV_ELEMENT_BYTES, KvShape};
+use ampd_engine::backend::{BLOCK_TOKENS, KvShape};
 use ampd_engine::core::{Engine, EngineOptions, NoHook, RoundRequest, Sampling};
-use ampd_engine::model::ModelConfig;
 use ampd_kv::{Dtype, Fingerprint};
 use ampd_perfmodel::{PerfModel, Profile};
 
@@ -35,7 +34,7 @@ pub(super) fn load(args: &Args, life: &Lifecycle) -> Result<Loaded, ServerError>
     let profile = args.profile.as_deref().map(read_profile).transpose()?;
     life.set(Phase::Loading { step: "reading the model", progress: 0.05 });
     let mut model = ampd_engine::model::load(&args.model)?;
-    let token = token_bytes(&model.config);
+    let token = KvShape::of(&model.config, 0).token_bytes();
     let blocks = match args.kv_blocks {
         Some(blocks) => blocks as usize,
         None => (args.kv_memory.unwrap_or(KV_MEMORY) / (token * BLOCK_TOKENS) as u64) as usize,
@@ -80,10 +79,6 @@ pub(super) fn load(args: &Args, life: &Lifecycle) -> Result<Loaded, ServerError>
     fingerprint.token_layer_bytes().map_err(ServerError::Fingerprint)?;
     tracing::info!(context, blocks, threads, "the model is loaded");
     Ok(Loaded { engine, perf, fingerprint })
-}
-
-fn token_bytes(config: &ModelConfig) -> usize {
-    2 * config.layers * config.kv_heads * config.head_dim * KV_ELEMENT_BYTES
 }
 
 fn fingerprint(model_digest: [u8; 32], shape: KvShape) -> Fingerprint {

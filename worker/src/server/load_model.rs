@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ampd_engine::backend::{BLOCK_TOKENS, KvShape};
-use ampd_engine::core::{Engine, EngineOptions, NoHook, RoundRequest, Sampling};
+use ampd_engine::core::{Engine, EngineOptions, Event, NoHook, RoundRequest, Sampling};
 use ampd_kv::{Dtype, Fingerprint};
 use ampd_perfmodel::{PerfModel, Profile};
 
@@ -115,7 +115,11 @@ fn warm_up(engine: &mut Engine) -> Result<(), ServerError> {
     let round = engine.open(request, now)?.id;
     engine.run_local(round, now)?;
     while engine.has_work() {
-        engine.step(Instant::now(), &mut NoHook)?;
+        for event in engine.step(Instant::now(), &mut NoHook)?.events {
+            if let Event::Failed { error, .. } = event {
+                return Err(ServerError::WarmUp(error));
+            }
+        }
     }
     engine.drop_session(&session);
     Ok(())
@@ -128,4 +132,30 @@ fn read_profile(path: &std::path::Path) -> Result<Profile, ServerError> {
     }
     let text = std::fs::read_to_string(path).map_err(failed)?;
     Profile::from_json(&text).map_err(|source| ServerError::Profile { path: path.into(), source })
+}
+
+#[cfg(test)]
+mod tests {
+    use ampd_engine::{BackendKind, build_backend};
+    use ampd_testkit::tiny_model::{Family, TinyModel};
+    use candle_core::quantized::GgmlDType;
+
+    use super::*;
+
+    #[test]
+    fn a_model_that_computes_nonsense_does_not_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.gguf");
+        TinyModel::new(Family::Llama).write_gguf(&path, GgmlDType::F32).unwrap();
+        let mut model = ampd_engine::model::load(&path).unwrap();
+        for sound in [true, false] {
+            if !sound {
+                model.weights.norm.fill(f32::NAN);
+            }
+            let backend = build_backend(&model, BackendKind::Cpu, 1, 4).unwrap();
+            let warm = warm_up(&mut Engine::new(backend, EngineOptions::default()));
+            assert_eq!(warm.is_ok(), sound, "{warm:?}");
+            assert!(sound || matches!(warm, Err(ServerError::WarmUp(_))));
+        }
+    }
 }

@@ -75,3 +75,17 @@ pub fn build_backend(
         }
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn backends_are_found_by_their_names() {
+        for kind in [BackendKind::Cpu, BackendKind::Tensor] {
+            assert_eq!(kind.to_string().parse(), Ok(kind));
+        }
+        let error = "gpu".parse::<BackendKind>().unwrap_err();
+        assert_eq!(error.to_string(), "unknown backend \"gpu\" (cpu or tensor)");
+    }
+}

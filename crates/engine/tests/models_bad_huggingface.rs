@@ -49,6 +49,8 @@ fn wrong_fields_are_named() {
     let without_factor = json!({ "type": "linear" });
     let reversed = json!({ "rope_type": "llama3", "factor": 4.0, "low_freq_factor": 4.0,
         "high_freq_factor": 1.0, "original_max_position_embeddings": 64 });
+    let without_context = json!({ "rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0, "original_max_position_embeddings": 0 });
     let cases: Vec<(&str, Value, &[&str])> = vec![
         ("hidden_size", Value::Null, &["field hidden_size is missing"]),
         ("hidden_size", json!("64"), &["field hidden_size is a text"]),
@@ -75,6 +77,7 @@ fn wrong_fields_are_named() {
         ("rope_scaling", scaling("longrope"), &["\"longrope\"", "is not supported"]),
         ("rope_scaling", without_factor, &["field rope_scaling.factor is missing"]),
         ("rope_scaling", reversed, &["field rope_scaling.high_freq_factor is 1"]),
+        ("rope_scaling", without_context, &["field rope.scaling.original_context is 0"]),
         ("rope_scaling", json!(7), &["field rope_scaling is 7, not an object"]),
         ("eos_token_id", json!("end"), &["field eos_token_id is a text"]),
         ("architectures", json!(["GPT2LMHeadModel"]), &["GPT2LMHeadModel", "is not supported"]),

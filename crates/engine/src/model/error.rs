@@ -91,3 +91,20 @@ impl ModelError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn candles_errors_stay_in_the_chain() {
+        let cause = candle_core::Error::Msg("odd bytes".to_owned());
+        let error = ModelError::candle(Path::new("a.gguf"), "b.weight", "cannot be read", cause);
+        assert_eq!(error.to_string(), "a.gguf: tensor b.weight cannot be read");
+        assert!(error.source().unwrap().to_string().contains("odd bytes"));
+        assert!(ModelError::tensor(Path::new("a.gguf"), "b.weight", "is missing").source().is_none());
+    }
+}

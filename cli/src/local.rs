@@ -64,7 +64,8 @@ pub(crate) struct Args {
     /// File that says who runs where, rewritten at every change and removed at the end.
     #[arg(long)]
     state_file: Option<PathBuf>,
-    /// Threads of each worker; by default the manifest's number, else the cores are shared out.
+    /// Threads of each worker; by default the manifest's number, else the cores are shared out. The tensor backend takes
+    /// `RAYON_NUM_THREADS` instead.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// KV pool of each worker, MiB; by default the manifest's, else a quarter of the free memory is shared out.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use ampd_engine::BackendKind;
 use anyhow::Context as _;
 
-pub(crate) use measure::{Request, backend_name, hex, measure, measure_loaded};
+pub(crate) use measure::{Request, hex, measure, measure_loaded};
 pub(crate) use store::{cached, keep};
 
 use crate::model::{self, ModelRef};
@@ -34,7 +34,7 @@ pub(crate) struct Args {
     /// `smollm2`, a file or folder, or a Hugging Face id (`organisation/name[@revision][:file.gguf]`).
     #[arg(long, default_value = model::DEFAULT)]
     model: ModelRef,
-    /// Engine threads; by default all cores.
+    /// Engine threads; by default all cores. The tensor backend takes `RAYON_NUM_THREADS` instead.
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=1024))]
     threads: Option<u16>,
     /// Compute backend: cpu or tensor.

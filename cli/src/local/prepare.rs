@@ -97,7 +97,7 @@ fn plan(args: &Args, service: Service, model: PathBuf) -> Plan {
     };
     Plan {
         model,
-        backend: profile::backend_name(args.backend).to_owned(),
+        backend: args.backend.to_string(),
         decode: workers(&service.decode, decode_share),
         prefill: workers(&service.prefill, prefill_share),
         grace: service.drain_timeout.min(MAX_GRACE),

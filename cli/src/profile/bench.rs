@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use ampd_engine::BackendKind;
-use ampd_engine::backend::BLOCK_TOKENS;
+use ampd_engine::backend::{BLOCK_TOKENS, KvShape};
 use ampd_engine::core::{Engine, EngineOptions, RoundId, RoundRequest, Sampling};
 use ampd_engine::model::Model;
 
@@ -19,8 +19,7 @@ pub(super) struct Bench {
 
 impl Bench {
     pub(super) fn new(model: &Model, kind: BackendKind, threads: usize) -> anyhow::Result<Self> {
-        let config = &model.config;
-        let token_bytes = config.layers * config.kv_heads * config.head_dim * 4;
+        let token_bytes = KvShape::of(&model.config, 0).token_bytes();
         Self::with_blocks(model, kind, threads, (POOL_BYTES / (token_bytes * BLOCK_TOKENS)).clamp(16, 4096))
     }
 

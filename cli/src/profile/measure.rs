@@ -35,14 +35,6 @@ pub(crate) struct Request {
     pub(crate) full: bool,
 }
 
-/// The name of a backend in profiles and on command lines.
-pub(crate) fn backend_name(kind: BackendKind) -> &'static str {
-    match kind {
-        BackendKind::Cpu => "cpu",
-        BackendKind::Tensor => "tensor",
-    }
-}
-
 /// Lower-case hexadecimal digits of a digest.
 pub(crate) fn hex(digest: &[u8]) -> String {
     let digit = |value: u8| char::from_digit(value.into(), 16).unwrap_or('0');
@@ -113,7 +105,7 @@ pub(crate) fn measure_loaded(
         model: file_name(&request.model),
         model_digest: hex(&model.digest),
         hardware: hardware::describe(),
-        backend: backend_name(request.backend).to_owned(),
+        backend: request.backend.to_string(),
         threads: request.threads as u32,
         theta: 1,
         created: humantime::format_rfc3339_seconds(SystemTime::now()).to_string(),

@@ -24,6 +24,12 @@ pub struct KvShape {
 }
 
 impl KvShape {
+    /// The pool of a model of this shape, with `blocks` blocks.
+    #[must_use]
+    pub fn of(config: &ModelConfig, blocks: usize) -> Self {
+        Self { layers: config.layers, kv_heads: config.kv_heads, head_dim: config.head_dim, blocks }
+    }
+
     /// Bytes that one token takes in one layer, K and V together.
     #[must_use]
     pub fn token_layer_bytes(&self) -> usize {
@@ -75,6 +81,30 @@ impl KvSpan<'_> {
     pub fn tokens(&self) -> Range<usize> {
         self.start..self.end
     }
+
+    /// The span cut at the edges of blocks, in order.
+    ///
+    /// # Panics
+    /// When the block table does not cover the span.
+    pub(crate) fn pieces(self) -> impl Iterator<Item = KvPiece> {
+        let blocks = self.start / BLOCK_TOKENS..self.end.div_ceil(BLOCK_TOKENS);
+        blocks.map(move |index| {
+            let first = self.start.max(index * BLOCK_TOKENS);
+            let last = self.end.min((index + 1) * BLOCK_TOKENS);
+            KvPiece { block: self.block_table[index], row: first % BLOCK_TOKENS, rows: last - first }
+        })
+    }
+}
+
+/// Rows `row..row + rows` of a block.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct KvPiece {
+    /// The physical block.
+    pub(crate) block: u32,
+    /// First row.
+    pub(crate) row: usize,
+    /// Number of rows.
+    pub(crate) rows: usize,
 }
 
 /// Which rows of a sequence's part of a step give logits.
@@ -113,6 +143,22 @@ impl RaggedBatch {
     #[must_use]
     pub fn rows(&self) -> usize {
         self.sequences.iter().map(|sequence| sequence.tokens.len()).sum()
+    }
+
+    /// Which of the batch's rows give logits, in order.
+    pub(crate) fn logit_rows(&self) -> Vec<usize> {
+        let mut wanted = Vec::new();
+        let mut row = 0;
+        for sequence in &self.sequences {
+            let end = row + sequence.tokens.len();
+            match sequence.logits {
+                LogitsWanted::None => {}
+                LogitsWanted::Last => wanted.push(end - 1),
+                LogitsWanted::All => wanted.extend(row..end),
+            }
+            row = end;
+        }
+        wanted
     }
 
     /// Checks that the batch can be run: every sequence has rows, known tokens, positions inside the context, and blocks

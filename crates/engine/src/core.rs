@@ -4,6 +4,7 @@
 //! write. Steps mix decode rows and prefill chunks of all running rounds. The prompt's last token is always computed
 //! here, since its logits give the first output token.
 
+mod admit;
 mod coverage;
 mod error;
 mod event;
@@ -30,6 +31,7 @@ pub use crate::sampling::Sampling;
 use crate::backend::{Backend, KvShape};
 use crate::kv::KvManager;
 use crate::model::ModelConfig;
+use admit::Shortage;
 use round::Round;
 
 /// One model with its KV pool, sessions and rounds.
@@ -44,8 +46,12 @@ pub struct Engine {
     running: BTreeMap<u64, RoundId>,
     next_round: u64,
     next_age: u64,
-    /// Whether the last step left a queued round waiting for blocks.
-    short_of_blocks: bool,
+    /// The queued round that is short of blocks, while it is queued.
+    shortage: Option<Shortage>,
+    /// Whether the last step left a running round waiting for a block.
+    running_short: bool,
+    /// What the sampler writes to, kept between steps.
+    candidates: Vec<(u32, f32)>,
 }
 
 impl Engine {
@@ -65,7 +71,9 @@ impl Engine {
             running: BTreeMap::new(),
             next_round: 0,
             next_age: 0,
-            short_of_blocks: false,
+            shortage: None,
+            running_short: false,
+            candidates: Vec::new(),
         }
     }
 

@@ -28,7 +28,7 @@ mod tiles;
 
 pub use isa::Isa;
 
-use crate::backend::{Backend, BackendError, KvRead, KvShape, KvSpan, Logits, LogitsWanted, RaggedBatch};
+use crate::backend::{Backend, BackendError, KvRead, KvShape, KvSpan, Logits, RaggedBatch};
 use crate::model::{Model, ModelConfig};
 use dispatch::Native;
 use layer::Layer;
@@ -85,12 +85,7 @@ impl CpuBackend {
         let missing = || BackendError::Unsupported(format!("{isa:?} on this machine"));
         let isa = Native::new(isa).ok_or_else(missing)?;
         let pool = Pool::new(options.threads).map_err(BackendError::Threads)?;
-        let shape = KvShape {
-            layers: config.layers,
-            kv_heads: config.kv_heads,
-            head_dim: config.head_dim,
-            blocks: options.kv_blocks,
-        };
+        let shape = KvShape::of(&config, options.kv_blocks);
         let weights = &model.weights;
         let mut arena = Arena::default();
         let layers = weights.layers.iter().map(|layer| Layer::new(layer, &mut arena));
@@ -111,17 +106,7 @@ impl CpuBackend {
 
     fn logits(&mut self, batch: &RaggedBatch) -> Logits {
         let (hidden, vocab) = (self.config.hidden, self.config.vocab);
-        let mut wanted = Vec::new();
-        let mut row = 0;
-        for sequence in &batch.sequences {
-            let end = row + sequence.tokens.len();
-            match sequence.logits {
-                LogitsWanted::None => {}
-                LogitsWanted::Last => wanted.push(end - 1),
-                LogitsWanted::All => wanted.extend(row..end),
-            }
-            row = end;
-        }
+        let wanted = batch.logit_rows();
         let mut x = vec![0.0; wanted.len() * hidden];
         for (row, out) in wanted.iter().zip(x.chunks_exact_mut(hidden)) {
             elementwise::rms_norm(

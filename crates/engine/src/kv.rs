@@ -10,11 +10,11 @@ mod manager;
 mod prefix;
 mod sessions;
 mod stamp;
+#[cfg(test)]
+mod tests;
 
-pub use blocks::{BlockPool, Class, Holder};
-pub use chain::ChainHash;
+pub(crate) use blocks::Holder;
+pub(crate) use chain::ChainHash;
 pub use ledger::{Ledger, LedgerError};
-pub use manager::{Exclusive, KvManager, Short};
-pub use prefix::PrefixCache;
-pub use sessions::{Sequence, SessionTable};
-pub use stamp::{Clock, Stamp};
+pub(crate) use manager::{Exclusive, KvManager, Short};
+pub(crate) use sessions::Sequence;

@@ -10,14 +10,15 @@ mod rope;
 use candle_core::{DType, Device, Tensor};
 use candle_nn::ops;
 
-use crate::backend::{Backend, BackendError, KvRead, KvShape, KvSpan, Logits, LogitsWanted, RaggedBatch};
+use crate::backend::{Backend, BackendError, KvRead, KvShape, KvSpan, Logits, RaggedBatch};
 use crate::model::{Model, ModelConfig, Weights};
 use layer::Layer;
 use linear::Linear;
 use pool::LayerPool;
 use rope::RopeTable;
 
-/// The candle backend. Weights are held as f32 on the device.
+/// The candle backend. Weights are held as f32 on the device. On the CPU candle computes with thread pools of its own,
+/// one for the whole process, whose size only the environment sets (`RAYON_NUM_THREADS`).
 #[derive(Debug)]
 pub struct TensorBackend {
     config: ModelConfig,
@@ -52,12 +53,7 @@ impl TensorBackend {
         kv_dtype: DType,
     ) -> Result<Self, BackendError> {
         let config = model.config.clone();
-        let shape = KvShape {
-            layers: config.layers,
-            kv_heads: config.kv_heads,
-            head_dim: config.head_dim,
-            blocks: kv_blocks,
-        };
+        let shape = KvShape::of(&config, kv_blocks);
         let Weights { embedding, layers, norm, output } = &model.weights;
         let embedding = embedding.to_tensor(&device)?;
         let output = match output {
@@ -81,17 +77,7 @@ impl TensorBackend {
     }
 
     fn logits(&self, batch: &RaggedBatch, x: &Tensor) -> Result<Logits, BackendError> {
-        let mut wanted: Vec<u32> = Vec::new();
-        let mut row = 0;
-        for sequence in &batch.sequences {
-            let count = sequence.tokens.len() as u32;
-            match sequence.logits {
-                LogitsWanted::None => {}
-                LogitsWanted::Last => wanted.push(row + count - 1),
-                LogitsWanted::All => wanted.extend(row..row + count),
-            }
-            row += count;
-        }
+        let wanted: Vec<u32> = batch.logit_rows().into_iter().map(|row| row as u32).collect();
         let vocab = self.config.vocab;
         if wanted.is_empty() {
             return Ok(Logits { vocab, data: Vec::new() });

@@ -84,7 +84,7 @@ fn failed_copy_fails_the_round_or_refuses_the_lease() {
     let mut tokens = text(1, 50);
     tokens.extend(text(3, 40));
     faults.copy.store(true, Relaxed);
-    let opened = engine.open(request("a", tokens.clone(), 5), now).unwrap();
+    let opened = engine.open(request("a", tokens.clone(), 12), now).unwrap();
     assert_eq!(opened.history, 50);
     let error = engine.lease_remote(opened.id, now).unwrap_err();
     assert!(matches!(error, EngineError::Backend(_)), "{error}");
@@ -93,13 +93,20 @@ fn failed_copy_fails_the_round_or_refuses_the_lease() {
     engine.run_local(opened.id, now).unwrap();
     let mut outcomes = Outcomes::default();
     drain(&mut engine, &mut outcomes);
-    assert_eq!(outcomes.get(opened.id).output(), alone(content, request("a", tokens.clone(), 5)).output());
+    assert_eq!(outcomes.get(opened.id).output(), alone(content, request("a", tokens.clone(), 12)).output());
 
+    assert_eq!(outcomes.get(opened.id).history, 32, "the rest of its history was lost with the copy");
+
+    // By now the third block is whole and in the prefix cache: who goes on from its middle needs a copy.
     let mut changed = tokens[..70].to_vec();
     changed.extend(text(4, 20));
-    assert!(matches!(
-        run(&mut engine, request("a", changed, 5)).error,
-        Some(RoundError::Backend { .. }) | None
-    ));
+    let outcome = run(&mut engine, request("a", changed.clone(), 5));
+    let Some(RoundError::Backend { message }) = outcome.error else { panic!("must fail: {outcome:?}") };
+    assert!(message.contains("a fault was asked for"), "{message}");
+    assert!(outcome.tokens.is_empty());
     check(&engine);
+    faults.copy.store(false, Relaxed);
+    let outcome = run(&mut engine, request("a", changed.clone(), 5));
+    assert_eq!(outcome.history, 64, "the session keeps the whole blocks");
+    assert_eq!(outcome.output(), alone(content, request("a", changed, 5)).output());
 }

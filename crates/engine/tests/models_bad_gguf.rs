@@ -1,11 +1,10 @@
 //! GGUF files that cannot be loaded: each is refused with an error that names the file and what is wrong in it, and no
-//! damage whatever makes the loader panic or ask for more memory than the file has bytes.
+//! damage whatever makes the loader panic. Lengths are compared with the file's before anything is allocated.
 
 #![allow(clippy::unwrap_used, reason = "a helper's failure is the test's")]
 
 mod model_support;
 
-use std::error::Error;
 use std::fs;
 use std::path::Path;
 
@@ -14,22 +13,11 @@ use ampd_testkit::tiny_model::{Family, TinyModel, write_gguf};
 use candle_core::quantized::gguf_file::Value;
 use candle_core::quantized::{GgmlDType, QTensor};
 use candle_core::{DType, Device, Tensor};
-use model_support::Files;
+use model_support::{Files, refusal};
 use proptest::prelude::*;
 
 /// A file's tensors by name.
 type Tensors = Vec<(String, QTensor)>;
-
-/// The whole chain of errors that loading `path` gives.
-fn refusal(path: &Path) -> String {
-    let mut error: Option<&dyn Error> = Some(&model::load(path).unwrap_err());
-    let mut chain = Vec::new();
-    while let Some(link) = error {
-        chain.push(link.to_string());
-        error = link.source();
-    }
-    chain.join(": ")
-}
 
 fn assert_refused(path: &Path, expected: &[&str]) {
     let refusal = refusal(path);
@@ -130,6 +118,13 @@ fn wrong_fields_are_named() {
         let files = with_fields(&tiny(), |fields| set(fields, field, value));
         assert_refused(&files.path, expected);
     }
+    for factor in [0.0, -2.0, f32::NAN, f32::INFINITY] {
+        let files = with_fields(&tiny(), |fields| {
+            set(fields, "llama.rope.scaling.type", text("linear"));
+            set(fields, "llama.rope.scaling.factor", Some(Value::F32(factor)));
+        });
+        assert_refused(&files.path, &["field rope.scaling.factor is", "it must be positive"]);
+    }
     let files = with_fields(&tiny(), |fields| fields.push(fields[0].clone()));
     assert_refused(&files.path, &["field general.architecture occurs twice"]);
 }
@@ -215,6 +210,13 @@ fn damaged_headers_are_refused() {
     ];
     for (at, patch, expected) in cases {
         assert_refused(&patched(|_| at, patch).path, &["is damaged", expected]);
+    }
+    for (at, what) in [(8, "tensors"), (16, "fields")] {
+        let files = patched(|_| at, &65_537_u64.to_le_bytes());
+        let mut bytes = fs::read(&files.path).unwrap();
+        bytes.resize(2 << 20, 0);
+        fs::write(&files.path, bytes).unwrap();
+        assert_refused(&files.path, &["is damaged", &format!("65537 {what} are more than 65536")]);
     }
     let files = file();
     fs::write(&files.path, "a text, and no model at all").unwrap();

@@ -1,29 +1,19 @@
-//! Hugging Face folders that cannot be loaded: each is refused with an error that names the file and what is wrong in it.
+//! Hugging Face folders that cannot be loaded: each is refused with an error that names the file and what is wrong in it,
+//! and no damage whatever makes the loader panic.
 
 #![allow(clippy::unwrap_used, reason = "a helper's failure is the test's")]
 
 mod model_support;
 
-use std::error::Error;
 use std::fs;
 use std::path::Path;
 
 use ampd_engine::model;
 use ampd_testkit::tiny_model::{Family, TinyModel};
 use candle_core::{DType, Device, Tensor};
-use model_support::Files;
+use model_support::{Files, refusal};
+use proptest::prelude::*;
 use serde_json::{Value, json};
-
-/// The whole chain of errors that loading `path` gives.
-fn refusal(path: &Path) -> String {
-    let mut error: Option<&dyn Error> = Some(&model::load(path).unwrap_err());
-    let mut chain = Vec::new();
-    while let Some(link) = error {
-        chain.push(link.to_string());
-        error = link.source();
-    }
-    chain.join(": ")
-}
 
 fn assert_refused(path: &Path, expected: &[&str]) {
     let refusal = refusal(path);
@@ -59,6 +49,8 @@ fn wrong_fields_are_named() {
     let without_factor = json!({ "type": "linear" });
     let reversed = json!({ "rope_type": "llama3", "factor": 4.0, "low_freq_factor": 4.0,
         "high_freq_factor": 1.0, "original_max_position_embeddings": 64 });
+    let without_context = json!({ "rope_type": "llama3", "factor": 4.0, "low_freq_factor": 1.0,
+        "high_freq_factor": 4.0, "original_max_position_embeddings": 0 });
     let cases: Vec<(&str, Value, &[&str])> = vec![
         ("hidden_size", Value::Null, &["field hidden_size is missing"]),
         ("hidden_size", json!("64"), &["field hidden_size is a text"]),
@@ -85,6 +77,7 @@ fn wrong_fields_are_named() {
         ("rope_scaling", scaling("longrope"), &["\"longrope\"", "is not supported"]),
         ("rope_scaling", without_factor, &["field rope_scaling.factor is missing"]),
         ("rope_scaling", reversed, &["field rope_scaling.high_freq_factor is 1"]),
+        ("rope_scaling", without_context, &["field rope.scaling.original_context is 0"]),
         ("rope_scaling", json!(7), &["field rope_scaling is 7, not an object"]),
         ("eos_token_id", json!("end"), &["field eos_token_id is a text"]),
         ("architectures", json!(["GPT2LMHeadModel"]), &["GPT2LMHeadModel", "is not supported"]),
@@ -297,4 +290,32 @@ fn damaged_weights_are_refused() {
     }
     fs::write(&path, &whole).unwrap();
     files.load();
+}
+
+/// Overwrites bytes at places between 0 and 1 of the first `length` bytes of a file.
+fn damage(path: &Path, length: usize, places: &[(f64, u8)]) {
+    let mut bytes = fs::read(path).unwrap();
+    let length = length.min(bytes.len());
+    for &(place, value) in places {
+        bytes[(place * length as f64) as usize] = value;
+    }
+    fs::write(path, bytes).unwrap();
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    /// Whatever happens to a header or to the index, loading ends with a model or an error.
+    #[test]
+    fn random_damage_never_panics(
+        header in proptest::collection::vec((0.0_f64..1.0, any::<u8>()), 0..4),
+        index in proptest::collection::vec((0.0_f64..1.0, any::<u8>()), 0..4),
+    ) {
+        let files = folder(Family::Llama, 2);
+        let shard = files.path.join("model-00001-of-00002.safetensors");
+        let length = u64::from_le_bytes(fs::read(&shard).unwrap()[..8].try_into().unwrap());
+        damage(&shard, 8 + length as usize, &header);
+        damage(&files.path.join("model.safetensors.index.json"), usize::MAX, &index);
+        let _ = model::load(&files.path);
+    }
 }

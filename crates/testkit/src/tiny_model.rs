@@ -6,8 +6,24 @@ mod huggingface;
 mod tokenizer;
 mod weights;
 
+use std::ops::Range;
+
 pub use gguf::write_gguf;
 pub use tokenizer::{END_OF_TEXT, TURN_END, TURN_START};
+
+/// `count` tokens within `ids` that depend on `seed`, the same in every run.
+///
+/// # Panics
+/// When `ids` is empty.
+#[must_use]
+pub fn tokens(seed: u32, count: usize, ids: Range<u32>) -> Vec<u32> {
+    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
+    let next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        ids.start + (state >> 8) % (ids.end - ids.start)
+    };
+    std::iter::repeat_with(next).take(count).collect()
+}
 
 /// A decoder family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -42,7 +42,7 @@ pub struct Args {
     /// Measured performance model; without it a coarse guess is used and corrected while it runs.
     #[arg(long, env = "AMPD_PROFILE")]
     pub profile: Option<PathBuf>,
-    /// Compute threads; by default one for each CPU.
+    /// Compute threads; by default one for each CPU. The tensor backend takes `RAYON_NUM_THREADS` instead.
     #[arg(long, env = "AMPD_THREADS", value_parser = clap::value_parser!(u16).range(1..=1024))]
     pub threads: Option<u16>,
     /// Blocks of the KV pool, 32 tokens each.

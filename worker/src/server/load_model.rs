@@ -2,9 +2,8 @@
 
 use std::time::Instant;
 
-use ampd_engine::backend::{BLOCK_TOKENS, KV_ELEMENT_BYTES, KvShape};
-use ampd_engine::core::{Engine, EngineOptions, NoHook, RoundRequest, Sampling};
-use ampd_engine::model::ModelConfig;
+use ampd_engine::backend::{BLOCK_TOKENS, KvShape};
+use ampd_engine::core::{Engine, EngineOptions, Event, NoHook, RoundRequest, Sampling};
 use ampd_kv::{Dtype, Fingerprint};
 use ampd_perfmodel::{PerfModel, Profile};
 
@@ -35,7 +34,7 @@ pub(super) fn load(args: &Args, life: &Lifecycle) -> Result<Loaded, ServerError>
     let profile = args.profile.as_deref().map(read_profile).transpose()?;
     life.set(Phase::Loading { step: "reading the model", progress: 0.05 });
     let mut model = ampd_engine::model::load(&args.model)?;
-    let token = token_bytes(&model.config);
+    let token = KvShape::of(&model.config, 0).token_bytes();
     let blocks = match args.kv_blocks {
         Some(blocks) => blocks as usize,
         None => (args.kv_memory.unwrap_or(KV_MEMORY) / (token * BLOCK_TOKENS) as u64) as usize,
@@ -97,10 +96,6 @@ fn options(args: &Args, perf: &PerfModel) -> EngineOptions {
     }
 }
 
-fn token_bytes(config: &ModelConfig) -> usize {
-    2 * config.layers * config.kv_heads * config.head_dim * KV_ELEMENT_BYTES
-}
-
 fn fingerprint(model_digest: [u8; 32], shape: KvShape) -> Fingerprint {
     Fingerprint {
         model_digest,
@@ -135,7 +130,11 @@ fn warm_up(engine: &mut Engine) -> Result<(), ServerError> {
     let round = engine.open(request, now)?.id;
     engine.run_local(round, now)?;
     while engine.has_work() {
-        engine.step(Instant::now(), &mut NoHook)?;
+        for event in engine.step(Instant::now(), &mut NoHook)?.events {
+            if let Event::Failed { error, .. } = event {
+                return Err(ServerError::WarmUp(error));
+            }
+        }
     }
     engine.drop_session(&session);
     Ok(())
@@ -152,7 +151,10 @@ fn read_profile(path: &std::path::Path) -> Result<Profile, ServerError> {
 
 #[cfg(test)]
 mod tests {
+    use ampd_engine::{BackendKind, build_backend};
     use ampd_perfmodel::{PrefillSegment, Transfer};
+    use ampd_testkit::tiny_model::{Family, TinyModel};
+    use candle_core::quantized::GgmlDType;
     use clap::Parser;
 
     use super::*;
@@ -180,5 +182,22 @@ mod tests {
         // At least a block goes on, and every round that decodes.
         assert_eq!(limits(1.0, &[]), (64, 32));
         assert_eq!(limits(1e-5, &["--token-budget=2048", "--prefill-chunk=2048"]), (2048, 2048));
+    }
+
+    #[test]
+    fn a_model_that_computes_nonsense_does_not_start() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.gguf");
+        TinyModel::new(Family::Llama).write_gguf(&path, GgmlDType::F32).unwrap();
+        let mut model = ampd_engine::model::load(&path).unwrap();
+        for sound in [true, false] {
+            if !sound {
+                model.weights.norm.fill(f32::NAN);
+            }
+            let backend = build_backend(&model, BackendKind::Cpu, 1, 4).unwrap();
+            let warm = warm_up(&mut Engine::new(backend, EngineOptions::default()));
+            assert_eq!(warm.is_ok(), sound, "{warm:?}");
+            assert!(sound || matches!(warm, Err(ServerError::WarmUp(_))));
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 
 use ampd_engine::backend::BackendError;
-use ampd_engine::core::EngineError;
+use ampd_engine::core::{EngineError, RoundError};
 use ampd_engine::model::ModelError;
 use ampd_kv::BadFingerprint;
 use ampd_kv::tls::{Identity, InvalidIdentity, TlsError, TlsFiles};
@@ -105,6 +105,9 @@ pub enum ServerError {
     /// The model does not run.
     #[error("the engine cannot run the model")]
     Engine(#[from] EngineError),
+    /// The model fails at a first short round: its weights are damaged.
+    #[error("the model cannot compute a first round")]
+    WarmUp(#[source] RoundError),
     /// The engine is broken: a defect.
     #[error("the engine is broken: {0}")]
     Broken(String),

@@ -10,7 +10,7 @@ use candle_core::{Device, Tensor};
 use candle_transformers::models::quantized_llama::ModelWeights;
 
 /// Tokens that each sequence has room for.
-const ROOM: usize = 1024;
+pub(crate) const ROOM: usize = 1024;
 
 /// Some text: any tokens cost the same.
 fn tokens(start: usize, count: usize) -> Vec<u32> {

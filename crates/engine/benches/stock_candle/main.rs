@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use decoder::{Decoder, Ours, Stock};
+use decoder::{Decoder, Ours, ROOM, Stock};
 use timing::{Samples, seconds};
 
 /// Decode steps of one sample.
@@ -25,6 +25,9 @@ const CONTEXT: usize = 128;
 /// The same where several sequences decode together.
 const BATCH_CONTEXT: usize = 32;
 const PROMPT: usize = 512;
+/// How many times as fast as candle the engine shall be.
+const PREFILL_GOAL: f64 = 10.0;
+const DECODE_GOAL: f64 = 5.0;
 const INCREMENT: usize = 64;
 
 fn number(name: &str, default: usize) -> anyhow::Result<usize> {
@@ -37,6 +40,11 @@ fn number(name: &str, default: usize) -> anyhow::Result<usize> {
 fn main() -> anyhow::Result<()> {
     let path = PathBuf::from(std::env::var_os("AMPD_MODEL").context("AMPD_MODEL must name a GGUF file")?);
     let (threads, repeats) = (number("AMPD_THREADS", 2)?, number("AMPD_REPEATS", 7)?);
+    let most = (ROOM - CONTEXT) / STEPS - 1;
+    anyhow::ensure!(
+        (1..=most).contains(&repeats),
+        "AMPD_REPEATS is {repeats}, it must be between 1 and {most}"
+    );
     println!(
         "{threads} threads, candle {}, instruction set {:?}, {repeats} samples each\n",
         candle_core::utils::get_num_threads(),
@@ -60,6 +68,12 @@ fn main() -> anyhow::Result<()> {
         sharing::rows(&path)?;
     }
     Ok(())
+}
+
+/// Prints whether the medians meet a goal.
+fn goal(what: &str, factor: f64, ours: &Samples, stock: &Samples) {
+    let met = if stock.median() >= factor * ours.median() { "met" } else { "missed" };
+    println!("  goal of {factor}x for {what}: {met}");
 }
 
 fn row(name: &str, ours: &Samples, stock: &Samples) {
@@ -98,6 +112,7 @@ fn prefills(path: &Path, threads: usize, repeats: usize) -> anyhow::Result<()> {
         Ok([prompt, seconds(|| decoder.advance(PROMPT, INCREMENT))?])
     })?;
     row(&format!("prefill of {PROMPT} tokens"), &ours[0], &stock[0]);
+    goal(&format!("a prefill of {PROMPT} tokens"), PREFILL_GOAL, &ours[0], &stock[0]);
     row(&format!("prefill of {INCREMENT} on {PROMPT}"), &ours[1], &stock[1]);
     Ok(())
 }
@@ -118,5 +133,8 @@ fn decodes(path: &Path, threads: usize, repeats: usize, batch: usize) -> anyhow:
         Ok([steps / STEPS as f64])
     })?;
     row(&format!("decode step of {batch} after {context} tokens"), &ours[0], &stock[0]);
+    if batch == 1 {
+        goal("a decode step of one sequence", DECODE_GOAL, &ours[0], &stock[0]);
+    }
     Ok(())
 }

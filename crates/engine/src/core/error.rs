@@ -7,7 +7,8 @@ use crate::backend::BackendError;
 use crate::kv::LedgerError;
 use crate::sampling::InvalidSampling;
 
-/// A refused call; nothing has changed, except where a variant says otherwise.
+/// A refused call. Rounds and sessions are as before, except where a variant says otherwise; cached blocks may have been
+/// given up.
 #[derive(Debug, thiserror::Error)]
 pub enum EngineError {
     /// No such round: never opened, ended, cancelled or expired.
@@ -126,7 +127,8 @@ pub enum EngineError {
         /// Tokens that should have been.
         needed: usize,
     },
-    /// The backend failed.
+    /// The backend failed. KV that was being written is undefined, and must be written again; a round whose last block
+    /// could not be copied has a shorter history.
     #[error("the backend failed")]
     Backend(#[from] BackendError),
     /// The bookkeeping is broken: a defect of the engine.

@@ -80,7 +80,7 @@ pub enum Event {
         reason: FinishReason,
         /// Prompt tokens, history included.
         prompt_tokens: usize,
-        /// Prompt tokens whose KV was here when the round was opened.
+        /// Prompt tokens whose KV was here when the round was opened, and could be used.
         history: usize,
         /// Output tokens, a stop token included.
         output_tokens: usize,

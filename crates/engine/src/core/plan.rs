@@ -1,10 +1,13 @@
 //! What a step computes: decode rows first, then prompts in the order of their ages, under the token budget.
 
 use super::event::{Event, PrefillPart, RoundError, StepReport};
-use super::round::{Kind, State};
-use super::{Engine, EngineError, RoundId};
+use super::round::{Kind, Round, State};
+use super::{Engine, RoundId};
 use crate::backend::LogitsWanted;
 use crate::kv::Holder;
+
+/// Most rows of one step whose logits are all kept: a row takes four bytes for each token of the vocabulary.
+const MAX_LOGITS_ROWS: usize = 64;
 
 /// One round's share of a step: tokens `start..end`.
 #[derive(Debug, Clone, Copy)]
@@ -16,21 +19,31 @@ pub(super) struct Part {
 }
 
 /// Whether a round got the blocks that it needs for its next rows.
-enum Room {
+pub(super) enum Room {
     Ready,
     /// Others hold the blocks; they end or time out.
     Wait,
     Failed(RoundError),
 }
 
+/// What a step may still take up.
+pub(super) struct Budget {
+    /// Rows.
+    pub rows: usize,
+    /// Rows whose logits are all kept.
+    logits: usize,
+}
+
 impl Engine {
     /// Chooses the step's parts. Every block that they write is held, and by their round alone.
     ///
     /// Progress is certain: the oldest running round can take blocks from every younger and every queued one, queued
-    /// rounds start in order, and what opened or leased rounds hold comes back within their time limits.
+    /// rounds are overtaken a bounded number of times, and what opened or leased rounds hold comes back within their
+    /// time limits.
     pub(super) fn plan(&mut self, report: &mut StepReport) -> Vec<Part> {
         let mut parts = Vec::new();
-        let mut budget = self.options.token_budget;
+        let mut budget = Budget { rows: self.options.token_budget, logits: MAX_LOGITS_ROWS };
+        self.running_short = false;
         for id in self.running_ids() {
             // A round may have lost its place to an older one's need meanwhile.
             if !self.is_running(id) || self.remaining(id) != 1 {
@@ -38,7 +51,7 @@ impl Engine {
             }
             match self.grow(id, report) {
                 Room::Ready => self.add_part(id, &mut budget, &mut parts, report),
-                Room::Wait => {}
+                Room::Wait => self.running_short = true,
                 Room::Failed(error) => self.fail(id, error, report),
             }
         }
@@ -47,21 +60,7 @@ impl Engine {
                 self.add_part(id, &mut budget, &mut parts, report);
             }
         }
-        self.short_of_blocks = false;
-        while budget > 0
-            && self.running.len() < self.options.max_running
-            && let Some(id) = self.next_waiting()
-        {
-            match self.admit(id, report) {
-                Room::Ready if self.remaining(id) == 0 => self.finish_prefill(id, report),
-                Room::Ready => self.add_part(id, &mut budget, &mut parts, report),
-                Room::Wait => {
-                    self.short_of_blocks = true;
-                    break;
-                }
-                Room::Failed(error) => self.fail(id, error, report),
-            }
-        }
+        self.start_queued(&mut budget, &mut parts, report);
         parts
     }
 
@@ -73,18 +72,28 @@ impl Engine {
         self.rounds.get(&id).is_some_and(|round| matches!(round.state, State::Running { .. }))
     }
 
-    fn remaining(&self, id: RoundId) -> usize {
-        self.rounds.get(&id).map_or(0, super::round::Round::remaining)
+    pub(super) fn remaining(&self, id: RoundId) -> usize {
+        self.rounds.get(&id).map_or(0, Round::remaining)
     }
 
     /// Adds the round's next rows, as many as chunk and budget allow.
-    fn add_part(&self, id: RoundId, budget: &mut usize, parts: &mut Vec<Part>, report: &mut StepReport) {
+    pub(super) fn add_part(
+        &self,
+        id: RoundId,
+        budget: &mut Budget,
+        parts: &mut Vec<Part>,
+        report: &mut StepReport,
+    ) {
         let Some(round) = self.rounds.get(&id) else { return };
-        let rows = round.remaining().min(round.chunk_limit(self.options.prefill_chunk)).min(*budget);
+        let mut rows = round.remaining().min(self.options.prefill_chunk).min(budget.rows);
+        if round.wants_all_logits() {
+            rows = rows.min(budget.logits);
+            budget.logits -= rows;
+        }
         if rows == 0 {
             return;
         }
-        *budget -= rows;
+        budget.rows -= rows;
         let (start, end) = (round.computed, round.computed + rows);
         if round.decodes() {
             let mean = &mut report.mean_decode_context;
@@ -108,83 +117,42 @@ impl Engine {
                 round.blocks.extend(block);
                 continue;
             }
-            let needed = round.blocks_needed();
-            let age = round.age();
-            if self.preempt_younger(id, age, report) {
-                continue;
+            let (needed, age) = (round.blocks_needed(), round.age());
+            match self.victim(id, age) {
+                Some(victim) => self.preempt(victim, report),
+                None => return self.wait_or_fail(id, needed),
             }
-            return self.wait_or_fail(id, needed);
-        }
-    }
-
-    /// The next round to start: first those that hold all their blocks already, since they wait for nothing else.
-    fn next_waiting(&self) -> Option<RoundId> {
-        let has_room = |id: &&RoundId| self.rounds.get(id).is_some_and(super::round::Round::has_room);
-        self.waiting.values().find(has_room).or_else(|| self.waiting.values().next()).copied()
-    }
-
-    /// Starts a queued round if it can have blocks for all its tokens.
-    fn admit(&mut self, id: RoundId, report: &mut StepReport) -> Room {
-        loop {
-            let total = self.kv.ledger().total;
-            let Some(round) = self.rounds.get_mut(&id) else { return Room::Wait };
-            let needed = round.blocks_needed();
-            if needed > total {
-                return Room::Failed(RoundError::KvExhausted { needed, total });
-            }
-            let held = !round.blocks.is_empty();
-            if !held {
-                round.blocks = self.kv.find_prefix(&round.salt, &round.tokens, round.reusable());
-                round.computed = round.blocks.len() * crate::backend::BLOCK_TOKENS;
-                self.kv.retain(&round.blocks, Holder::Active);
-            }
-            match self.make_room(id, Holder::Active) {
-                Ok(()) => {
-                    self.start(id);
-                    return Room::Ready;
-                }
-                Err(EngineError::KvExhausted { .. }) => {
-                    // With nothing running, only other queued rounds can stand in the way for longer.
-                    if self.running.is_empty() && self.preempt_younger(id, None, report) {
-                        continue;
-                    }
-                    if !held {
-                        // What was found now is left to others until the rest can be had too.
-                        self.take_blocks(id);
-                    }
-                    return self.wait_or_fail(id, needed);
-                }
-                Err(error) => return Room::Failed(RoundError::backend(&error)),
-            }
-        }
-    }
-
-    fn start(&mut self, id: RoundId) {
-        let Some(round) = self.rounds.get_mut(&id) else { return };
-        if let State::Waiting { age } = round.state {
-            round.state = State::Running { age };
-            self.waiting.remove(&age);
-            self.running.insert(age, id);
         }
     }
 
     /// Waits if another round holds blocks, else this round needs more than there is.
-    fn wait_or_fail(&self, id: RoundId, needed: usize) -> Room {
+    pub(super) fn wait_or_fail(&self, id: RoundId, needed: usize) -> Room {
         let others = self.rounds.values().any(|round| round.id != id && !round.blocks.is_empty());
         let total = self.kv.ledger().total;
         if others { Room::Wait } else { Room::Failed(RoundError::KvExhausted { needed, total }) }
     }
 
-    /// Takes all blocks from the youngest queued round that holds any, else from the youngest running one that is
-    /// younger than `age`. False when there is none. The round starts over later, with its output so far as part of
-    /// what it computes; since draws depend on the output's place alone, its output goes on as if nothing had happened.
-    fn preempt_younger(&mut self, id: RoundId, age: Option<u64>, report: &mut StepReport) -> bool {
+    /// The youngest queued round, younger than `age`, that holds blocks.
+    pub(super) fn youngest_queued(&self, id: RoundId, age: Option<u64>) -> Option<RoundId> {
         let holds = |other: &RoundId| {
             *other != id && self.rounds.get(other).is_some_and(|round| !round.blocks.is_empty())
         };
-        let queued = self.waiting.values().rev().copied().find(|other| holds(other));
-        let younger = |age| self.running.range(age + 1..).next_back().map(|(_, &other)| other);
-        let Some(victim) = queued.or_else(|| age.and_then(younger)) else { return false };
+        let from = age.map_or(0, |age| age + 1);
+        self.waiting.range(from..).rev().map(|(_, &other)| other).find(holds)
+    }
+
+    /// Who gives its blocks to a running round of this age: the youngest queued or, without any, the youngest running
+    /// one of those that are younger. Only where none is younger, queued rounds that are older must: what runs can
+    /// end, and they could not start.
+    fn victim(&self, id: RoundId, age: Option<u64>) -> Option<RoundId> {
+        let running = || self.running.range(age? + 1..).next_back().map(|(_, &other)| other);
+        self.youngest_queued(id, age).or_else(running).or_else(|| self.youngest_queued(id, None))
+    }
+
+    /// Takes all blocks from a round and sends it back to the queue. It starts over later, with its output so far as
+    /// part of what it computes; since draws depend on the output's place alone, its output goes on as if nothing had
+    /// happened.
+    pub(super) fn preempt(&mut self, victim: RoundId, report: &mut StepReport) {
         self.take_blocks(victim);
         if let Some(round) = self.rounds.get_mut(&victim)
             && let State::Running { age } = round.state
@@ -194,7 +162,6 @@ impl Engine {
             self.waiting.insert(age, victim);
         }
         report.preempted += 1;
-        true
     }
 
     /// Takes all blocks from a round, which then has to start over.

@@ -36,8 +36,9 @@ impl Engine {
     ///
     /// # Errors
     /// `UnknownRound`, `WrongState`; `NothingRemote` when the increment is the last token alone or prompt
-    /// log-probabilities are asked for; `KvExhausted` when blocks are short now, or queued rounds wait for blocks. The
-    /// round stays opened.
+    /// log-probabilities are asked for; `KvExhausted` when blocks are short now, or running or queued rounds wait for
+    /// some; `Backend` when the history's last block cannot be copied: the history then ends before it. The round stays
+    /// opened.
     pub fn lease_remote(&mut self, id: RoundId, now: Instant) -> Result<RemoteRange, EngineError> {
         self.kv.advance(now);
         let round = self.round(id)?;
@@ -48,12 +49,12 @@ impl Engine {
         if range.history >= range.end {
             return Err(EngineError::NothingRemote { round: id, reason: "only the last token is new" });
         }
-        if matches!(&round.kind, Kind::Serve(serve) if serve.prompt_logprobs.is_some()) {
+        if round.wants_all_logits() {
             let reason = "log-probabilities of the prompt are asked for";
             return Err(EngineError::NothingRemote { round: id, reason });
         }
-        if self.short_of_blocks && !self.waiting.is_empty() {
-            // Otherwise leases would take every block that comes free, and the queue would never move.
+        if self.is_short_of_blocks() {
+            // Otherwise leases would take every block that comes free, and who waits for one would never move.
             let needed = round.blocks_needed() - round.blocks.len();
             return Err(EngineError::KvExhausted { needed, free: 0 });
         }
@@ -135,7 +136,8 @@ impl Engine {
         self.check_tokens(&tokens, 0)?;
         self.check_room(tokens.len())?;
         let id = self.next_id();
-        let blocks = self.kv.find_prefix(&salt, &tokens, tokens.len());
+        let mut chain = Vec::new();
+        let blocks = self.kv.find_prefix(&salt, &tokens, &mut chain);
         self.kv.retain(&blocks, Holder::Active);
         let cached = blocks.len() * BLOCK_TOKENS;
         let filling = Filling::new(cached..tokens.len(), self.backend.kv_shape().layers);
@@ -149,7 +151,7 @@ impl Engine {
             blocks,
             leased: 0,
             sealed: 0,
-            chain: Vec::new(),
+            chain,
         };
         self.rounds.insert(id, round);
         Ok(PrefillOpened { id, cached })
@@ -201,6 +203,9 @@ impl Engine {
             *block = copy;
             if copied.is_err() {
                 round.computed = partial * BLOCK_TOKENS;
+                if let Kind::Serve(serve) = &mut round.kind {
+                    serve.history = serve.history.min(round.computed);
+                }
             }
             copied?;
         }

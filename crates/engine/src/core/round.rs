@@ -9,9 +9,6 @@ use crate::backend::{BLOCK_TOKENS, LogitsWanted};
 use crate::kv::{ChainHash, Holder};
 use crate::sampling::Sampler;
 
-/// Most rows of one step whose logits are all kept: a row takes four bytes for each token of the vocabulary.
-const MAX_LOGITS_ROWS: usize = 64;
-
 /// Where a round stands.
 #[derive(Debug)]
 pub(super) enum State {
@@ -122,24 +119,21 @@ impl Round {
     /// computed, those that the prompt's log-probabilities need too, and the hook must have seen what is reused.
     pub(super) fn reusable(&self) -> usize {
         match &self.kind {
-            Kind::Serve(serve) if serve.prompt_logprobs.is_some() => 0,
+            Kind::Serve(_) if self.wants_all_logits() => 0,
             Kind::Serve(_) => self.tokens.len() - 1,
             Kind::Prefill { shown } => *shown,
         }
     }
 
-    /// Most rows of this round in one step.
-    pub(super) fn chunk_limit(&self, prefill_chunk: usize) -> usize {
-        match &self.kind {
-            Kind::Serve(serve) if serve.prompt_logprobs.is_some() => prefill_chunk.min(MAX_LOGITS_ROWS),
-            _ => prefill_chunk,
-        }
+    /// Whether the logits of each of its rows are needed.
+    pub(super) fn wants_all_logits(&self) -> bool {
+        matches!(&self.kind, Kind::Serve(serve) if serve.prompt_logprobs.is_some())
     }
 
     /// Which logits a part that ends at `end` needs.
     pub(super) fn logits_wanted(&self, end: usize) -> LogitsWanted {
         match &self.kind {
-            Kind::Serve(serve) if serve.prompt_logprobs.is_some() => LogitsWanted::All,
+            Kind::Serve(_) if self.wants_all_logits() => LogitsWanted::All,
             Kind::Serve(_) if end == self.tokens.len() => LogitsWanted::Last,
             _ => LogitsWanted::None,
         }

@@ -108,7 +108,8 @@ impl Engine {
                     continue;
                 }
                 Kind::Serve(serve) => {
-                    let mut output = Output { id: part.round, serve, tokens: &mut round.tokens, context };
+                    let (tokens, candidates) = (&mut round.tokens, &mut self.candidates);
+                    let mut output = Output { id: part.round, serve, tokens, context, candidates };
                     output.take_up(part, &rows, &mut report.events)
                 }
             };
@@ -172,6 +173,7 @@ struct Output<'a> {
     serve: &'a mut Serve,
     tokens: &'a mut Vec<u32>,
     context: usize,
+    candidates: &'a mut Vec<(u32, f32)>,
 }
 
 impl Output<'_> {
@@ -191,7 +193,7 @@ impl Output<'_> {
             return Ok(Some(FinishReason::Length));
         }
         let index = self.tokens.len() - self.serve.prompt;
-        let id = self.serve.sampler.sample(last, index)?;
+        let id = self.serve.sampler.sample(last, index, self.candidates)?;
         let (logprob, top) = match self.serve.logprobs {
             Some(count) => {
                 let distribution = Distribution::new(last);

@@ -134,6 +134,10 @@ impl Kernel for Walk<'_> {
 impl Walk<'_> {
     /// Takes the first `seen` keys of a block into the running softmax of `Q` queries, `W` vectors of a value at a time.
     /// Returns `Q`.
+    ///
+    /// # Safety
+    /// The machine must have the instruction set of `S`; the scratch must hold one block's keys and values
+    /// and queries `query..query + Q` with heads of `padded` elements, and `seen` be at most a block.
     #[inline(always)]
     unsafe fn step<S: Simd, const Q: usize, const W: usize>(
         &mut self,
@@ -167,6 +171,10 @@ impl Walk<'_> {
 }
 
 /// Products of `Q` queries with all keys of a block; those of keys that are not there are of no use.
+///
+/// # Safety
+/// The machine must have the instruction set of `S`, and the scratch hold a block's keys and queries
+/// `query..query + Q` with heads of `padded` elements.
 #[inline(always)]
 unsafe fn scores<S: Simd, const Q: usize>(
     scratch: &Scratch,
@@ -197,6 +205,9 @@ unsafe fn scores<S: Simd, const Q: usize>(
 
 /// Turns the scores of the first `seen` keys into weights relative to the running maximum, and the rest into zeros.
 /// Returns what earlier sums must be multiplied with.
+///
+/// # Safety
+/// The machine must have the instruction set of `S`.
 #[inline(always)]
 unsafe fn soften<S: Simd>(
     weights: &mut [f32; BLOCK_TOKENS],
@@ -224,6 +235,10 @@ unsafe fn soften<S: Simd>(
 }
 
 /// Adds the weighted values of the first `seen` keys to the faded sums of `Q` queries, `W` vectors wide.
+///
+/// # Safety
+/// The machine must have the instruction set of `S`; behind `sums` must lie `Q` rows and in `values` `seen`
+/// rows, `padded` elements apart, with `W` whole vectors in each.
 #[inline(always)]
 unsafe fn gather<S: Simd, const Q: usize, const W: usize>(
     sums: *mut f32,
@@ -257,6 +272,10 @@ unsafe fn gather<S: Simd, const Q: usize, const W: usize>(
 }
 
 /// Converts a bf16 page to f32 and transposes it.
+///
+/// # Safety
+/// The machine must have the instruction set of `S`, `page` hold a whole block of `dim` elements a row,
+/// and `out` as many elements.
 #[inline(always)]
 unsafe fn transpose<S: Simd>(page: &[u16], out: &mut [f32], dim: usize) {
     let whole = dim / LANES * LANES;
@@ -281,6 +300,10 @@ unsafe fn transpose<S: Simd>(page: &[u16], out: &mut [f32], dim: usize) {
 }
 
 /// Converts `rows` rows of a bf16 page to f32, padded to whole vectors.
+///
+/// # Safety
+/// The machine must have the instruction set of `S`, `page` hold `rows` rows of `dim` elements and
+/// `out` as many of `padded`.
 #[inline(always)]
 unsafe fn widen<S: Simd>(page: &[u16], out: &mut [f32], dim: usize, padded: usize, rows: usize) {
     if dim == padded {

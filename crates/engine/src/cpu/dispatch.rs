@@ -48,6 +48,10 @@ pub(super) fn dispatch<K: Kernel>(isa: Native, kernel: K) -> K::Output {
     }
 }
 
+/// Compiles the kernel with these instructions.
+///
+/// # Safety
+/// The machine must have AVX2, FMA and F16C.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c")]
 unsafe fn with_avx2<K: Kernel>(kernel: K) -> K::Output {
@@ -55,6 +59,10 @@ unsafe fn with_avx2<K: Kernel>(kernel: K) -> K::Output {
     unsafe { kernel.run::<Avx2>() }
 }
 
+/// Compiles the kernel with these instructions.
+///
+/// # Safety
+/// The machine must have what [`with_avx2`] needs, and AVX-512 F, BW, DQ and VL.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512dq,avx512vl")]
 unsafe fn with_avx512<K: Kernel>(kernel: K) -> K::Output {

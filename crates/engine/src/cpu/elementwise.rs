@@ -6,6 +6,9 @@ use super::dispatch::{Kernel, Native, dispatch};
 use super::simd::{LANES, Simd, exp};
 
 /// A vector of the values from `at` on; those beyond the end are zero.
+///
+/// # Safety
+/// The machine must have the instruction set of `S`.
 #[inline(always)]
 unsafe fn load<S: Simd>(values: &[f32], at: usize) -> S::V {
     // SAFETY: a whole vector inside the slice, or inside the padded copy.
@@ -21,6 +24,9 @@ unsafe fn load<S: Simd>(values: &[f32], at: usize) -> S::V {
 }
 
 /// Writes a vector to `at`; lanes beyond the end are dropped.
+///
+/// # Safety
+/// The machine must have the instruction set of `S`.
 #[inline(always)]
 unsafe fn store<S: Simd>(values: &mut [f32], at: usize, vector: S::V) {
     // SAFETY: a whole vector inside the slice, or inside the padded copy.

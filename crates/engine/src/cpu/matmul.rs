@@ -70,6 +70,9 @@ impl Kernel for Job<'_> {
 
 impl Job<'_> {
     /// Decodes each weight once for several rows at a time, more of them the more registers there are.
+    ///
+    /// # Safety
+    /// The machine must have the instruction set of `S`, `E` be the weights' encoding, and `x` and `out` hold all rows.
     #[inline(always)]
     unsafe fn narrow<S: Simd, E: Encoding>(&self) {
         let mut row = 0;
@@ -88,6 +91,9 @@ impl Job<'_> {
     }
 
     /// Computes `R` rows, `T` tiles at a time: enough sums at once to hide how long each addition takes. Returns `R`.
+    ///
+    /// # Safety
+    /// As for [`Self::narrow`], and rows `row..row + R` must be there.
     #[inline(always)]
     unsafe fn narrow_rows<S: Simd, E: Encoding, const R: usize, const T: usize>(&self, row: usize) -> usize {
         let columns = self.weights.columns;
@@ -127,6 +133,9 @@ impl Job<'_> {
     }
 
     /// Decodes both tiles into `panel`, `[columns][2][LANES]`, then runs blocks of rows over it.
+    ///
+    /// # Safety
+    /// As for [`Self::narrow`], and the job must have one tile or two.
     #[inline(always)]
     unsafe fn wide<S: Simd, E: Encoding>(&self) {
         let columns = self.weights.columns;
@@ -166,6 +175,11 @@ impl Job<'_> {
         }
     }
 
+    /// Multiplies `R` rows with the decoded tiles.
+    ///
+    /// # Safety
+    /// The machine must have the instruction set of `S`; `panel` must hold all columns of two tiles, and
+    /// `x` and `out` rows `row..row + R`.
     #[inline(always)]
     unsafe fn block<S: Simd, const R: usize>(&self, panel: &[f32], row: usize) {
         let columns = self.weights.columns;
@@ -192,6 +206,9 @@ impl Job<'_> {
     }
 
     /// Writes one tile's outputs of one row; the last tile may stand over the edge.
+    ///
+    /// # Safety
+    /// The machine must have the instruction set of `S`, and nobody else may use these outputs.
     #[inline(always)]
     unsafe fn store<S: Simd>(&self, row: usize, tile: usize, value: S::V) {
         let (width, first) = (self.weights.rows, tile * LANES);

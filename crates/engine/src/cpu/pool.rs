@@ -79,15 +79,11 @@ impl KvPool {
     /// The runs of elements of `span`, in the order of [`crate::backend::KvRead::read_kv`].
     fn runs(&self, layer: usize, span: KvSpan<'_>) -> impl Iterator<Item = Range<usize>> {
         let dim = self.shape.head_dim;
-        let blocks = span.start / BLOCK_TOKENS..span.end.div_ceil(BLOCK_TOKENS);
         [Side::K, Side::V].into_iter().flat_map(move |side| {
-            blocks.clone().flat_map(move |index| {
-                let first = span.start.max(index * BLOCK_TOKENS);
-                let rows = span.end.min((index + 1) * BLOCK_TOKENS) - first;
+            span.pieces().flat_map(move |piece| {
                 (0..self.shape.kv_heads).map(move |head| {
-                    let page = self.page(layer, side, span.block_table[index], head);
-                    let start = page + first % BLOCK_TOKENS * dim;
-                    start..start + rows * dim
+                    let start = self.page(layer, side, piece.block, head) + piece.row * dim;
+                    start..start + piece.rows * dim
                 })
             })
         })
@@ -102,12 +98,7 @@ impl KvPool {
         self.shape.check_span(layer, span)?;
         out.reserve(span.tokens().len() * self.shape.token_layer_bytes());
         for run in self.runs(layer, span) {
-            let values = &self.values()[run];
-            if cfg!(target_endian = "little") {
-                out.extend_from_slice(bytemuck::cast_slice(values));
-            } else {
-                out.extend(values.iter().flat_map(|bits| bits.to_le_bytes()));
-            }
+            out.extend_from_slice(bytemuck::cast_slice(&self.values()[run]));
         }
         Ok(())
     }
@@ -123,14 +114,7 @@ impl KvPool {
         for run in runs {
             let (here, rest) = data.split_at(2 * run.len());
             data = rest;
-            let values = &mut self.values_mut()[run];
-            if cfg!(target_endian = "little") {
-                bytemuck::cast_slice_mut(values).copy_from_slice(here);
-            } else {
-                for (bits, bytes) in values.iter_mut().zip(here.chunks_exact(2)) {
-                    *bits = u16::from_le_bytes([bytes[0], bytes[1]]);
-                }
-            }
+            bytemuck::cast_slice_mut(&mut self.values_mut()[run]).copy_from_slice(here);
         }
         Ok(())
     }

@@ -56,6 +56,9 @@ pub(super) unsafe trait Simd: Copy {
 }
 
 /// `e^a`, from the Cephes single-precision polynomial; below -87.3 it gives the value there.
+///
+/// # Safety
+/// The machine must have the instruction set of `S`.
 #[inline(always)]
 pub(super) unsafe fn exp<S: Simd>(a: S::V) -> S::V {
     // SAFETY: passes its caller's promise on.

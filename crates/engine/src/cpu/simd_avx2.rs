@@ -15,6 +15,10 @@ pub(super) struct Avx2;
 /// Lanes 0 to 7 and 8 to 15.
 type Pair = [__m256; 2];
 
+/// Sixteen bytes as integers.
+///
+/// # Safety
+/// The machine must have AVX2, and 16 bytes must lie behind `from`.
 #[inline(always)]
 unsafe fn widen_u8(from: *const u8) -> [__m256i; 2] {
     // SAFETY: the caller vouches for AVX2 and 16 bytes.
@@ -25,6 +29,9 @@ unsafe fn widen_u8(from: *const u8) -> [__m256i; 2] {
 }
 
 /// Transposes eight rows of eight lanes.
+///
+/// # Safety
+/// The machine must have AVX2.
 #[inline(always)]
 unsafe fn transpose8(r: [__m256; 8]) -> [__m256; 8] {
     // SAFETY: the caller vouches for AVX2.
@@ -56,14 +63,17 @@ unsafe impl Simd for Avx2 {
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> Pair {
+        // SAFETY: passes its caller's promise on.
         unsafe { [_mm256_set1_ps(value); 2] }
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> Pair {
+        // SAFETY: passes its caller's promise on.
         unsafe { [_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8))] }
     }
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: Pair) {
+        // SAFETY: passes its caller's promise on.
         unsafe {
             _mm256_storeu_ps(to, value[0]);
             _mm256_storeu_ps(to.add(8), value[1]);
@@ -71,35 +81,43 @@ unsafe impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn fma(a: Pair, b: Pair, c: Pair) -> Pair {
+        // SAFETY: passes its caller's promise on.
         unsafe { [_mm256_fmadd_ps(a[0], b[0], c[0]), _mm256_fmadd_ps(a[1], b[1], c[1])] }
     }
     #[inline(always)]
     unsafe fn add(a: Pair, b: Pair) -> Pair {
+        // SAFETY: passes its caller's promise on.
         unsafe { [_mm256_add_ps(a[0], b[0]), _mm256_add_ps(a[1], b[1])] }
     }
     #[inline(always)]
     unsafe fn mul(a: Pair, b: Pair) -> Pair {
+        // SAFETY: passes its caller's promise on.
         unsafe { [_mm256_mul_ps(a[0], b[0]), _mm256_mul_ps(a[1], b[1])] }
     }
     #[inline(always)]
     unsafe fn div(a: Pair, b: Pair) -> Pair {
+        // SAFETY: passes its caller's promise on.
         unsafe { [_mm256_div_ps(a[0], b[0]), _mm256_div_ps(a[1], b[1])] }
     }
     #[inline(always)]
     unsafe fn max(a: Pair, b: Pair) -> Pair {
+        // SAFETY: passes its caller's promise on.
         unsafe { [_mm256_max_ps(a[0], b[0]), _mm256_max_ps(a[1], b[1])] }
     }
     #[inline(always)]
     unsafe fn min(a: Pair, b: Pair) -> Pair {
+        // SAFETY: passes its caller's promise on.
         unsafe { [_mm256_min_ps(a[0], b[0]), _mm256_min_ps(a[1], b[1])] }
     }
     #[inline(always)]
     unsafe fn round(a: Pair) -> Pair {
         const MODE: i32 = _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC;
+        // SAFETY: passes its caller's promise on.
         unsafe { [_mm256_round_ps(a[0], MODE), _mm256_round_ps(a[1], MODE)] }
     }
     #[inline(always)]
     unsafe fn exp2_integral(a: Pair) -> Pair {
+        // SAFETY: passes its caller's promise on.
         unsafe {
             a.map(|half| {
                 let exponent = _mm256_add_epi32(_mm256_cvtps_epi32(half), _mm256_set1_epi32(127));
@@ -109,6 +127,7 @@ unsafe impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_f16(from: *const u8) -> Pair {
+        // SAFETY: passes its caller's promise on.
         unsafe {
             [
                 _mm256_cvtph_ps(_mm_loadu_si128(from.cast())),
@@ -118,6 +137,7 @@ unsafe impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_bf16(from: *const u8) -> Pair {
+        // SAFETY: passes its caller's promise on.
         unsafe {
             [from, from.add(16)].map(|half| {
                 let wide = _mm256_cvtepu16_epi32(_mm_loadu_si128(half.cast()));
@@ -127,6 +147,7 @@ unsafe impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_i8(from: *const u8) -> Pair {
+        // SAFETY: passes its caller's promise on.
         unsafe {
             let bytes = _mm_loadu_si128(from.cast());
             [bytes, _mm_unpackhi_epi64(bytes, bytes)]
@@ -135,6 +156,7 @@ unsafe impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn load_u4_pair(from: *const u8) -> (Pair, Pair) {
+        // SAFETY: passes its caller's promise on.
         unsafe {
             let wide = widen_u8(from);
             let low = wide.map(|half| _mm256_cvtepi32_ps(_mm256_and_si256(half, _mm256_set1_epi32(15))));
@@ -143,6 +165,7 @@ unsafe impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn transpose(r: [Pair; LANES]) -> [Pair; LANES] {
+        // SAFETY: passes its caller's promise on.
         unsafe {
             let mut columns = r;
             for half in 0..2 {
@@ -162,6 +185,7 @@ unsafe impl Simd for Avx2 {
     }
     #[inline(always)]
     unsafe fn sum(a: Pair) -> f32 {
+        // SAFETY: passes its caller's promise on.
         unsafe { sum8(_mm256_add_ps(a[0], a[1])) }
     }
 }

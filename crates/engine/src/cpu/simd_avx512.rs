@@ -12,6 +12,9 @@ use super::simd::{LANES, Simd};
 pub(super) struct Avx512;
 
 /// The sum of eight lanes, halves first; shared with the AVX2 vector.
+///
+/// # Safety
+/// The machine must have AVX2.
 #[inline(always)]
 pub(super) unsafe fn sum8(a: __m256) -> f32 {
     // SAFETY: the caller vouches for AVX2.
@@ -29,46 +32,57 @@ unsafe impl Simd for Avx512 {
 
     #[inline(always)]
     unsafe fn splat(value: f32) -> __m512 {
+        // SAFETY: passes its caller's promise on.
         unsafe { _mm512_set1_ps(value) }
     }
     #[inline(always)]
     unsafe fn load(from: *const f32) -> __m512 {
+        // SAFETY: passes its caller's promise on.
         unsafe { _mm512_loadu_ps(from) }
     }
     #[inline(always)]
     unsafe fn store(to: *mut f32, value: __m512) {
+        // SAFETY: passes its caller's promise on.
         unsafe { _mm512_storeu_ps(to, value) }
     }
     #[inline(always)]
     unsafe fn fma(a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: passes its caller's promise on.
         unsafe { _mm512_fmadd_ps(a, b, c) }
     }
     #[inline(always)]
     unsafe fn add(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: passes its caller's promise on.
         unsafe { _mm512_add_ps(a, b) }
     }
     #[inline(always)]
     unsafe fn mul(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: passes its caller's promise on.
         unsafe { _mm512_mul_ps(a, b) }
     }
     #[inline(always)]
     unsafe fn div(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: passes its caller's promise on.
         unsafe { _mm512_div_ps(a, b) }
     }
     #[inline(always)]
     unsafe fn max(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: passes its caller's promise on.
         unsafe { _mm512_max_ps(a, b) }
     }
     #[inline(always)]
     unsafe fn min(a: __m512, b: __m512) -> __m512 {
+        // SAFETY: passes its caller's promise on.
         unsafe { _mm512_min_ps(a, b) }
     }
     #[inline(always)]
     unsafe fn round(a: __m512) -> __m512 {
+        // SAFETY: passes its caller's promise on.
         unsafe { _mm512_roundscale_ps(a, _MM_FROUND_TO_NEAREST_INT | _MM_FROUND_NO_EXC) }
     }
     #[inline(always)]
     unsafe fn exp2_integral(a: __m512) -> __m512 {
+        // SAFETY: passes its caller's promise on.
         unsafe {
             let exponent = _mm512_add_epi32(_mm512_cvtps_epi32(a), _mm512_set1_epi32(127));
             _mm512_castsi512_ps(_mm512_slli_epi32(exponent, 23))
@@ -76,10 +90,12 @@ unsafe impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn load_f16(from: *const u8) -> __m512 {
+        // SAFETY: passes its caller's promise on.
         unsafe { _mm512_cvtph_ps(_mm256_loadu_si256(from.cast())) }
     }
     #[inline(always)]
     unsafe fn load_bf16(from: *const u8) -> __m512 {
+        // SAFETY: passes its caller's promise on.
         unsafe {
             let wide = _mm512_cvtepu16_epi32(_mm256_loadu_si256(from.cast()));
             _mm512_castsi512_ps(_mm512_slli_epi32(wide, 16))
@@ -87,10 +103,12 @@ unsafe impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn load_i8(from: *const u8) -> __m512 {
+        // SAFETY: passes its caller's promise on.
         unsafe { _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm_loadu_si128(from.cast()))) }
     }
     #[inline(always)]
     unsafe fn load_u4_pair(from: *const u8) -> (__m512, __m512) {
+        // SAFETY: passes its caller's promise on.
         unsafe {
             // The table's index is the low four bits of each lane: one instruction instead of a mask and a conversion.
             let table = _mm512_setr_ps(
@@ -103,6 +121,7 @@ unsafe impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn transpose(r: [__m512; LANES]) -> [__m512; LANES] {
+        // SAFETY: passes its caller's promise on.
         unsafe {
             // After two rounds quarter L of `fours[4 * i + k]` holds column 4 * L + k of rows 4 * i to 4 * i + 3.
             let mut fours = r;
@@ -131,6 +150,7 @@ unsafe impl Simd for Avx512 {
     }
     #[inline(always)]
     unsafe fn sum(a: __m512) -> f32 {
+        // SAFETY: passes its caller's promise on.
         unsafe { sum8(_mm256_add_ps(_mm512_castps512_ps256(a), _mm512_extractf32x8_ps(a, 1))) }
     }
 }

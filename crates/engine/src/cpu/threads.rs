@@ -240,18 +240,25 @@ mod tests {
     /// Jobs that last longer than threads spin, so that the caller sleeps and is woken.
     #[test]
     fn the_caller_is_woken_by_slow_helpers() {
-        let pool = Pool::new(2).unwrap();
-        for _ in 0..200 {
-            let both = Barrier::new(2);
-            let slow = |thread: usize| {
-                both.wait();
-                if thread == 1 {
-                    (0..20).for_each(|_| std::thread::yield_now());
-                    spin(|| false);
-                    spin(|| false);
-                }
-            };
-            pool.run(&slow);
-        }
+        let (done, end) = std::sync::mpsc::channel();
+        // A lost wakeup would leave the caller asleep: it must not be the test's own thread.
+        let caller = std::thread::spawn(move || {
+            let pool = Pool::new(2).unwrap();
+            for _ in 0..200 {
+                let both = Barrier::new(2);
+                let slow = |thread: usize| {
+                    both.wait();
+                    if thread == 1 {
+                        (0..20).for_each(|_| std::thread::yield_now());
+                        spin(|| false);
+                        spin(|| false);
+                    }
+                };
+                pool.run(&slow);
+            }
+            done.send(()).unwrap();
+        });
+        end.recv_timeout(Duration::from_mins(1)).expect("the caller was not woken");
+        caller.join().unwrap();
     }
 }

@@ -93,6 +93,16 @@ impl KvManager {
         }
     }
 
+    /// Whether `count` more blocks could be taken beside `blocks`, if these were held.
+    ///
+    /// # Errors
+    /// When free and cached blocks are fewer.
+    pub fn check_available(&self, blocks: &[u32], count: usize) -> Result<(), Short> {
+        let cached = blocks.iter().filter(|&&block| self.pool.class(block) == Class::Cached).count();
+        let available = self.ledger().available() - cached;
+        if available < count { Err(Short { needed: count, available }) } else { Ok(()) }
+    }
+
     fn release_one(&mut self, block: u32, holder: Holder) {
         if let Err(error) = self.pool.release(block, holder) {
             self.broken.get_or_insert(error);
@@ -185,14 +195,18 @@ impl KvManager {
         Err(Short { needed: 1, available: self.ledger().available() })
     }
 
-    /// The blocks of the prefix cache that hold the longest start of `tokens`, in whole blocks, within `limit` tokens.
-    /// They are not held for the caller.
+    /// The blocks of the prefix cache that hold the longest start of `tokens`, in whole blocks. They are not held for
+    /// the caller, and this is no use of them. `chain` holds hashes of whole blocks of `tokens` from the start, as far as
+    /// they are known; it grows by those that are needed.
     #[must_use]
-    pub fn find_prefix(&self, salt: &[u8; 32], tokens: &[u32], limit: usize) -> Vec<u32> {
+    pub fn find_prefix(&self, salt: &[u8; 32], tokens: &[u32], chain: &mut Vec<ChainHash>) -> Vec<u32> {
         let mut parent = ChainHash::root(salt);
         let mut blocks = Vec::new();
-        for content in tokens[..limit.min(tokens.len())].chunks_exact(BLOCK_TOKENS) {
-            let hash = parent.next(content);
+        for (place, content) in tokens.chunks_exact(BLOCK_TOKENS).enumerate() {
+            if chain.len() == place {
+                chain.push(parent.next(content));
+            }
+            let hash = chain[place];
             let Some(block) = self.prefix.find(&hash, &parent, content) else { break };
             blocks.push(block);
             parent = hash;
@@ -234,7 +248,7 @@ impl KvManager {
         limit: usize,
     ) -> (usize, Vec<u32>) {
         let own = self.sessions.begin(name, round);
-        let shared = self.find_prefix(salt, tokens, limit);
+        let shared = self.find_prefix(salt, &tokens[..limit], &mut Vec::new());
         let common = if own.salt == *salt {
             own.tokens.iter().zip(&tokens[..limit]).take_while(|(held, asked)| held == asked).count()
         } else {

@@ -50,12 +50,6 @@ impl PrefixCache {
         true
     }
 
-    /// Whether the block is in the cache, and so must not change.
-    #[must_use]
-    pub fn is_sealed(&self, block: u32) -> bool {
-        self.sealed.contains_key(&block)
-    }
-
     /// Notes a use of the block.
     pub fn touch(&mut self, block: u32, used: Stamp) {
         let Some(entry) = self.sealed.get(&block).and_then(|hash| self.entries.get_mut(hash)) else { return };

@@ -67,6 +67,23 @@ impl Rope {
 }
 
 impl RopeScaling {
+    fn check(self) -> Result<(), (&'static str, String)> {
+        let factors = match self {
+            Self::None => return Ok(()),
+            Self::Linear { factor } => vec![("rope.scaling.factor", factor)],
+            Self::Llama3 { factor, low_freq_factor, high_freq_factor, original_context } => vec![
+                ("rope.scaling.factor", factor),
+                ("rope.scaling.low_freq_factor", low_freq_factor),
+                ("rope.scaling.high_freq_factor", high_freq_factor),
+                ("rope.scaling.original_context", original_context as f32),
+            ],
+        };
+        match factors.into_iter().find(|(_, factor)| !(factor.is_finite() && *factor > 0.0)) {
+            Some((field, factor)) => Err((field, format!("is {factor}, it must be positive"))),
+            None => Ok(()),
+        }
+    }
+
     fn apply(self, frequency: f32) -> f32 {
         match self {
             Self::None => frequency,
@@ -168,6 +185,6 @@ impl ModelConfig {
         if !(self.rope.theta.is_finite() && self.rope.theta > 0.0) {
             return Err(("rope.theta", format!("is {}, it must be positive", self.rope.theta)));
         }
-        Ok(())
+        self.rope.scaling.check()
     }
 }

@@ -48,6 +48,8 @@ pub enum ModelError {
         tensor: String,
         /// What is wrong with it.
         what: String,
+        /// The cause, where something else noticed it.
+        source: Option<Box<candle_core::Error>>,
     },
     /// Something this engine does not support.
     #[error("{}: {what} is not supported yet", path.display())]
@@ -72,6 +74,37 @@ impl ModelError {
     }
 
     pub(super) fn tensor(path: &std::path::Path, tensor: &str, what: impl Into<String>) -> Self {
-        Self::Tensor { path: path.into(), tensor: tensor.into(), what: what.into() }
+        Self::Tensor { path: path.into(), tensor: tensor.into(), what: what.into(), source: None }
+    }
+
+    pub(super) fn candle(
+        path: &std::path::Path,
+        tensor: &str,
+        what: &str,
+        source: candle_core::Error,
+    ) -> Self {
+        Self::Tensor {
+            path: path.into(),
+            tensor: tensor.into(),
+            what: what.into(),
+            source: Some(source.into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::error::Error;
+    use std::path::Path;
+
+    use super::*;
+
+    #[test]
+    fn candles_errors_stay_in_the_chain() {
+        let cause = candle_core::Error::Msg("odd bytes".to_owned());
+        let error = ModelError::candle(Path::new("a.gguf"), "b.weight", "cannot be read", cause);
+        assert_eq!(error.to_string(), "a.gguf: tensor b.weight cannot be read");
+        assert!(error.source().unwrap().to_string().contains("odd bytes"));
+        assert!(ModelError::tensor(Path::new("a.gguf"), "b.weight", "is missing").source().is_none());
     }
 }

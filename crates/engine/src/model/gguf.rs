@@ -67,7 +67,7 @@ impl Gguf {
         self.digest.tensor(name, place.dtype, bytes.as_slice());
         QStorage::from_data(Cow::Borrowed(bytes.as_slice()), &Device::Cpu, place.dtype)
             .and_then(|storage| QTensor::new(storage, shape))
-            .map_err(|source| error(format!("cannot be read: {source}")))
+            .map_err(|source| ModelError::candle(&self.path, name, "cannot be read", source))
     }
 
     fn rope_factors(&mut self, pairs: usize) -> Result<Vec<f32>, ModelError> {
@@ -123,7 +123,7 @@ impl Source for Gguf {
     fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, ModelError> {
         let tensor = self.read(name, &[length])?;
         let values = tensor.dequantize(&Device::Cpu).and_then(|tensor| tensor.to_vec1());
-        values.map_err(|error| ModelError::tensor(&self.path, name, format!("cannot be decoded: {error}")))
+        values.map_err(|source| ModelError::candle(&self.path, name, "cannot be decoded", source))
     }
 }
 

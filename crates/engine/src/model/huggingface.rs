@@ -110,6 +110,6 @@ impl Source for Folder {
     fn vector(&mut self, name: &str, length: usize) -> Result<Vec<f32>, ModelError> {
         let tensor = self.take(name, &[length])?;
         let values = tensor.to_dtype(DType::F32).and_then(|tensor| tensor.to_vec1());
-        values.map_err(|error| ModelError::tensor(&self.root, name, format!("cannot be decoded: {error}")))
+        values.map_err(|source| ModelError::candle(&self.root, name, "cannot be decoded", source))
     }
 }

@@ -25,13 +25,13 @@ impl<'a> Distribution<'a> {
     /// The `count` most likely tokens, most likely first, lower ids first among equals.
     #[must_use]
     pub fn top(&self, count: usize) -> Vec<(u32, f32)> {
-        let mut ids: Vec<u32> = (0..self.logits.len() as u32).collect();
         let order = |a: &u32, b: &u32| {
             self.logits[*b as usize].total_cmp(&self.logits[*a as usize]).then_with(|| a.cmp(b))
         };
         if count == 0 {
             return Vec::new();
         }
+        let mut ids: Vec<u32> = (0..self.logits.len() as u32).collect();
         if count < ids.len() {
             ids.select_nth_unstable_by(count - 1, order);
             ids.truncate(count);

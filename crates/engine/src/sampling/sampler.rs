@@ -31,11 +31,17 @@ impl Sampler {
     }
 
     /// Chooses the output token at `index` from a row of logits. The draw depends on seed and index alone, not on how
-    /// often or in what company the sampler was asked before.
+    /// often or in what company the sampler was asked before. `candidates` is overwritten: room for as many entries as
+    /// there are tokens, which the caller keeps for the next row.
     ///
     /// # Errors
     /// When any logit is infinite or not a number.
-    pub fn sample(&mut self, logits: &[f32], index: usize) -> Result<u32, NonFinite> {
+    pub fn sample(
+        &mut self,
+        logits: &[f32],
+        index: usize,
+        candidates: &mut Vec<(u32, f32)>,
+    ) -> Result<u32, NonFinite> {
         if !logits.iter().all(|logit| logit.is_finite()) {
             return Err(NonFinite);
         }
@@ -51,11 +57,12 @@ impl Sampler {
         if self.sampling.is_greedy() {
             return Ok(most_likely(logits));
         }
-        let weights = weights(&self.sampling, logits);
+        weigh(&self.sampling, logits, candidates);
+        let weights = candidates;
         let total: f64 = weights.iter().map(|&(_, weight)| f64::from(weight)).sum();
         let point = self.uniform(index) * total;
         let mut sum = 0.0;
-        for &(id, weight) in &weights {
+        for &(id, weight) in weights.iter() {
             sum += f64::from(weight);
             if sum > point {
                 return Ok(id);
@@ -83,17 +90,19 @@ fn most_likely(logits: &[f32]) -> u32 {
     best as u32
 }
 
-/// Tokens that may be drawn with their weights, the most likely one's being 1: temperature, then `min_p`, `top_k` and
-/// `top_p`, each over what the one before left.
-fn weights(sampling: &Sampling, logits: &[f32]) -> Vec<(u32, f32)> {
+/// Leaves in `kept` the tokens that may be drawn with their weights, the most likely one's being 1: temperature, then
+/// `min_p`, `top_k` and `top_p`, each over what the one before left.
+fn weigh(sampling: &Sampling, logits: &[f32], kept: &mut Vec<(u32, f32)>) {
     let highest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let weigh = |(id, &logit): (usize, &f32)| (id as u32, ((logit - highest) / sampling.temperature).exp());
-    let all = logits.iter().enumerate().map(weigh);
+    let weight = |(id, &logit): (usize, &f32)| (id as u32, ((logit - highest) / sampling.temperature).exp());
+    kept.clear();
+    let all = logits.iter().enumerate().map(weight);
     let top_k = sampling.top_k as usize;
     if sampling.min_p == 0.0 && top_k == 0 && sampling.top_p >= 1.0 {
-        return all.collect();
+        kept.extend(all);
+        return;
     }
-    let mut kept: Vec<(u32, f32)> = all.filter(|&(_, weight)| weight >= sampling.min_p).collect();
+    kept.extend(all.filter(|&(_, weight)| weight >= sampling.min_p));
     let order = |a: &(u32, f32), b: &(u32, f32)| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0));
     if top_k > 0 && top_k < kept.len() {
         kept.select_nth_unstable_by(top_k - 1, order);
@@ -101,7 +110,7 @@ fn weights(sampling: &Sampling, logits: &[f32]) -> Vec<(u32, f32)> {
     }
     if sampling.top_p >= 1.0 {
         kept.sort_unstable_by(order);
-        return kept;
+        return;
     }
     let total: f64 = kept.iter().map(|&(_, weight)| f64::from(weight)).sum();
     // Tokens below this weight add up to less than what top_p drops, so they need not be sorted.
@@ -114,5 +123,4 @@ fn weights(sampling: &Sampling, logits: &[f32]) -> Vec<(u32, f32)> {
         sum >= f64::from(sampling.top_p) * total
     });
     kept.truncate(enough.map_or(kept.len(), |last| last + 1));
-    kept
 }

@@ -4,7 +4,7 @@ use candle_core::{DType, Device, Tensor};
 use half::bf16;
 
 use super::attention::KvBlock;
-use crate::backend::{BLOCK_TOKENS, BackendError, KvShape, KvSpan};
+use crate::backend::{BLOCK_TOKENS, BackendError, KvPiece, KvShape, KvSpan};
 
 /// K and V of one layer, each `[blocks, kv_heads, BLOCK_TOKENS, head_dim]`.
 #[derive(Debug)]
@@ -13,32 +13,14 @@ pub(super) struct LayerPool {
     v: Tensor,
 }
 
-/// Rows `row..row + rows` of block `block`, as a span cuts them.
-struct Piece {
-    block: usize,
-    row: usize,
-    rows: usize,
+/// A piece of a pool, `[kv_heads, rows, head_dim]`.
+fn get(pool: &Tensor, piece: KvPiece) -> candle_core::Result<Tensor> {
+    pool.get(piece.block as usize)?.narrow(1, piece.row, piece.rows)
 }
 
-fn pieces(span: KvSpan<'_>) -> impl Iterator<Item = Piece> + '_ {
-    let blocks = span.start / BLOCK_TOKENS..span.end.div_ceil(BLOCK_TOKENS);
-    blocks.map(move |index| {
-        let first = span.start.max(index * BLOCK_TOKENS);
-        let last = span.end.min((index + 1) * BLOCK_TOKENS);
-        Piece { block: span.block_table[index] as usize, row: first % BLOCK_TOKENS, rows: last - first }
-    })
-}
-
-impl Piece {
-    /// This part of a pool, `[kv_heads, rows, head_dim]`.
-    fn of(&self, pool: &Tensor) -> candle_core::Result<Tensor> {
-        pool.get(self.block)?.narrow(1, self.row, self.rows)
-    }
-
-    /// Puts `part` `[kv_heads, rows, head_dim]` into the pool, in place.
-    fn put(&self, pool: &Tensor, part: &Tensor) -> candle_core::Result<()> {
-        pool.get(self.block)?.slice_set(&part.contiguous()?, 1, self.row)
-    }
+/// Puts `part` `[kv_heads, rows, head_dim]` into a piece of a pool, in place.
+fn put(pool: &Tensor, piece: KvPiece, part: &Tensor) -> candle_core::Result<()> {
+    pool.get(piece.block as usize)?.slice_set(&part.contiguous()?, 1, piece.row)
 }
 
 impl LayerPool {
@@ -52,8 +34,8 @@ impl LayerPool {
         for (pool, new) in [(&self.k, k), (&self.v, v)] {
             let new = new.to_dtype(pool.dtype())?.transpose(0, 1)?;
             let mut token = 0;
-            for piece in pieces(span) {
-                piece.put(pool, &new.narrow(1, token, piece.rows)?)?;
+            for piece in span.pieces() {
+                put(pool, piece, &new.narrow(1, token, piece.rows)?)?;
                 token += piece.rows;
             }
         }
@@ -62,22 +44,23 @@ impl LayerPool {
 
     /// The blocks of a sequence's first `tokens` tokens in f32.
     pub(super) fn blocks(&self, block_table: &[u32], tokens: usize) -> Result<Vec<KvBlock>, BackendError> {
-        let whole = |pool: &Tensor, piece: &Piece| {
+        let whole = |pool: &Tensor, piece: KvPiece| {
             // What lies behind the sequence's end is left over from others; it must not reach the sums.
-            let part = piece.of(pool)?.to_dtype(DType::F32)?;
+            let part = get(pool, piece)?.to_dtype(DType::F32)?;
             part.pad_with_zeros(1, 0, BLOCK_TOKENS - piece.rows)?.contiguous()
         };
         let span = KvSpan { block_table, start: 0, end: tokens };
-        let blocks = pieces(span)
-            .map(|piece| Ok(KvBlock { keys: whole(&self.k, &piece)?, values: whole(&self.v, &piece)? }));
+        let blocks = span
+            .pieces()
+            .map(|piece| Ok(KvBlock { keys: whole(&self.k, piece)?, values: whole(&self.v, piece)? }));
         blocks.collect()
     }
 
     /// Appends the span's bytes to `out`, in the layout of [`crate::backend::KvRead::read_kv`].
     pub(super) fn export(&self, span: KvSpan<'_>, out: &mut Vec<u8>) -> Result<(), BackendError> {
         for pool in [&self.k, &self.v] {
-            for piece in pieces(span) {
-                let values: Vec<bf16> = piece.of(pool)?.to_dtype(DType::BF16)?.flatten_all()?.to_vec1()?;
+            for piece in span.pieces() {
+                let values: Vec<bf16> = get(pool, piece)?.to_dtype(DType::BF16)?.flatten_all()?.to_vec1()?;
                 out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
             }
         }
@@ -89,11 +72,11 @@ impl LayerPool {
         let (_, kv_heads, _, head_dim) = self.k.dims4()?;
         let mut values = data.chunks_exact(2).map(|bytes| bf16::from_le_bytes([bytes[0], bytes[1]]));
         for pool in [&self.k, &self.v] {
-            for piece in pieces(span) {
+            for piece in span.pieces() {
                 let count = kv_heads * piece.rows * head_dim;
                 let part = Tensor::from_iter(values.by_ref().take(count), &Device::Cpu)?;
                 let part = part.reshape((kv_heads, piece.rows, head_dim))?.to_dtype(pool.dtype())?;
-                piece.put(pool, &part.to_device(pool.device())?)?;
+                put(pool, piece, &part.to_device(pool.device())?)?;
             }
         }
         Ok(())

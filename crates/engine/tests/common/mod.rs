@@ -16,6 +16,7 @@ use ampd_engine::core::{
     Engine, EngineOptions, Event, FinishReason, LayerHook, NoHook, RoundError, RoundId, RoundRequest,
     Sampling, StepReport, TokenLogprob,
 };
+use ampd_engine::cpu::{CpuBackend, CpuOptions};
 use ampd_engine::model::{Architecture, ModelConfig, Rope, RopeScaling};
 use ampd_engine::tensor::TensorBackend;
 use candle_core::Device;
@@ -28,9 +29,9 @@ pub const EOS: u32 = 2;
 /// Makes a backend with a pool of so many blocks.
 pub type MakeBackend = fn(usize) -> Box<dyn Backend>;
 
-/// The backends that every test runs on.
+/// The backends that tests of what is computed run on; the others run on [`content`] alone, for its speed.
 pub fn backends() -> Vec<(&'static str, MakeBackend)> {
-    vec![("content", content), ("tensor", tensor)]
+    vec![("content", content), ("cpu", cpu), ("tensor", tensor)]
 }
 
 pub fn tiny_config() -> ModelConfig {
@@ -55,6 +56,11 @@ pub fn content(blocks: usize) -> Box<dyn Backend> {
     Box::new(ContentBackend::new(&tiny_config(), blocks))
 }
 
+pub fn cpu(blocks: usize) -> Box<dyn Backend> {
+    let options = CpuOptions { threads: 2, isa: None, kv_blocks: blocks };
+    Box::new(CpuBackend::new(&model::random(&tiny_config()), options).unwrap())
+}
+
 pub fn tensor(blocks: usize) -> Box<dyn Backend> {
     Box::new(TensorBackend::new(&model::random(&tiny_config()), Device::Cpu, blocks).unwrap())
 }
@@ -66,12 +72,7 @@ pub fn small_steps() -> EngineOptions {
 
 /// `length` tokens that depend on `seed`, none of them special.
 pub fn text(seed: u32, length: usize) -> Vec<u32> {
-    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        3 + (state >> 16) % (VOCAB - 3)
-    };
-    (0..length).map(|_| next()).collect()
+    ampd_testkit::tiny_model::tokens(seed, length, 3..VOCAB)
 }
 
 /// A seeded round of up to `max_tokens` tokens that does not stop early.

@@ -3,7 +3,8 @@
 #![allow(dead_code, reason = "each test binary uses its share")]
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper's failure is the test's")]
 
-use std::path::PathBuf;
+use std::error::Error;
+use std::path::{Path, PathBuf};
 
 use ampd_engine::backend::{
     BLOCK_TOKENS, Backend, BatchSequence, KvRead, KvSpan, Logits, LogitsWanted, RaggedBatch,
@@ -45,6 +46,17 @@ impl Files {
     }
 }
 
+/// The whole chain of errors that loading `path` gives.
+pub fn refusal(path: &Path) -> String {
+    let mut error: Option<&dyn Error> = Some(&model::load(path).unwrap_err());
+    let mut chain = Vec::new();
+    while let Some(link) = error {
+        chain.push(link.to_string());
+        error = link.source();
+    }
+    chain.join(": ")
+}
+
 /// A backend of production.
 pub fn backend(kind: BackendKind, model: &Model) -> Box<dyn Backend> {
     build_backend(model, kind, 2, BLOCKS).unwrap()
@@ -66,12 +78,7 @@ pub fn exact_backend(model: &Model) -> TensorBackend {
 
 /// `count` tokens below `vocab` that depend on `seed`.
 pub fn text(seed: u32, count: usize, vocab: usize) -> Vec<u32> {
-    let mut state = seed.wrapping_mul(2_654_435_761).wrapping_add(12345);
-    let mut next = || {
-        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-        (state >> 8) % vocab as u32
-    };
-    (0..count).map(|_| next()).collect()
+    ampd_testkit::tiny_model::tokens(seed, count, 0..vocab as u32)
 }
 
 /// A block table for `tokens` tokens that takes every third block of the pool from `first` on, so that no two logical

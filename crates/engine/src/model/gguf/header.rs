@@ -18,6 +18,9 @@ const DEFAULT_ALIGNMENT: u64 = 32;
 /// The most dimensions a tensor may have.
 const MOST_DIMENSIONS: u32 = 4;
 
+/// The most fields and the most tensors of a file: far above any model.
+const MOST_ENTRIES: u64 = 1 << 16;
+
 /// The fewest bytes of a tensor's entry: a name's length, a dimension count, a type and an offset.
 const SMALLEST_TENSOR: u64 = 4 + 4 + 4 + 8;
 
@@ -54,8 +57,8 @@ impl Header {
             other => ModelError::damaged(path, other),
         };
         let mut reader = HeaderReader::new(file).map_err(damaged)?;
-        let tensors = reader.count("tensors", SMALLEST_TENSOR).map_err(damaged)?;
-        let values = reader.count("fields", SMALLEST_FIELD).map_err(damaged)?;
+        let tensors = entries(&mut reader, "tensors", SMALLEST_TENSOR).map_err(damaged)?;
+        let values = entries(&mut reader, "fields", SMALLEST_FIELD).map_err(damaged)?;
         let mut fields = HashMap::new();
         for _ in 0..values {
             let (name, value) = read_field(&mut reader).map_err(damaged)?;
@@ -82,6 +85,14 @@ impl Header {
         lay_out(path, &mut places, data, alignment, reader.file_length())?;
         Ok(Self { fields, tensors: places })
     }
+}
+
+fn entries(reader: &mut HeaderReader, what: &'static str, smallest: u64) -> Result<u64, HeaderError> {
+    let count = reader.count(what, smallest)?;
+    if count > MOST_ENTRIES {
+        return Err(HeaderError::TooMany { count, what, most: MOST_ENTRIES });
+    }
+    Ok(count)
 }
 
 fn read_field(reader: &mut HeaderReader) -> Result<(String, Value), HeaderError> {

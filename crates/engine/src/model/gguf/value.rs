@@ -48,6 +48,8 @@ pub(super) enum HeaderError {
     Version(u32),
     #[error("at byte {at}: {count} {what} do not fit into the file")]
     Count { at: u64, count: u64, what: &'static str },
+    #[error("{count} {what} are more than {most}")]
+    TooMany { count: u64, what: &'static str, most: u64 },
     #[error("field {field} has the unknown value type {code}")]
     ValueType { field: String, code: u32 },
     #[error("field {field} nests arrays too deeply")]

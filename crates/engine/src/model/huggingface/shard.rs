@@ -98,6 +98,6 @@ impl Shard {
             Dtype::F16 => Tensor::from_slice(bytes.elements::<f16>(), shape, &Device::Cpu),
             _ => Tensor::from_slice(bytes.elements::<f32>(), shape, &Device::Cpu),
         };
-        tensor.map_err(|source| error(format!("cannot be read: {source}")))
+        tensor.map_err(|source| ModelError::candle(&self.path, name, "cannot be read", source))
     }
 }

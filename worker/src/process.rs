@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -67,15 +68,17 @@ pub fn die_with_parent(shutdown: CancellationToken) -> std::io::Result<()> {
 }
 
 /// Raises the limit on open files as far as the system lets: each connection is one, and shells start programs with few.
-/// Returns the limit.
-pub fn raise_file_limit() -> u64 {
-    use rustix::process::{Resource, getrlimit, setrlimit};
+pub fn raise_file_limit() {
     let mut limit = getrlimit(Resource::Nofile);
-    let before = limit.current;
     limit.current = limit.maximum;
     // Where that is refused, what there was has to do.
-    let now = if setrlimit(Resource::Nofile, limit).is_ok() { limit.maximum } else { before };
-    now.unwrap_or(u64::MAX)
+    let _ = setrlimit(Resource::Nofile, limit);
+}
+
+/// Files that this process may have open at once.
+#[must_use]
+pub fn file_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// An error with its causes, in one line.

@@ -223,7 +223,7 @@ async fn a_draining_prefill_worker_hands_its_tasks_back() {
     let (shutdown, control) = (prefill.shutdown.clone(), prefill.client.clone());
     let drain = async {
         worker_support::until("the task is there", async || {
-            control.probe(worker_support::PATIENCE).await.unwrap().queued_prefills > 0
+            control.probe(PATIENCE).await.unwrap().queued_prefills > 0
         })
         .await;
         shutdown.cancel();

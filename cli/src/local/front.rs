@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ampd_worker::process::raise_file_limit;
+use ampd_worker::process::{file_limit, raise_file_limit};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
@@ -28,7 +28,8 @@ pub(crate) async fn serve(
     grace: Duration,
 ) {
     let (next, tasks) = (Arc::new(AtomicUsize::new(0)), TaskTracker::new());
-    let files = raise_file_limit().saturating_sub(OTHER_FILES);
+    raise_file_limit();
+    let files = file_limit().saturating_sub(OTHER_FILES);
     let connections = (files / 2).clamp(1, MAX_CONNECTIONS) as usize;
     let (slots, cut) = (Arc::new(Semaphore::new(connections)), CancellationToken::new());
     loop {

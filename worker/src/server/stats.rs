@@ -100,7 +100,7 @@ mod tests {
         let transfer = Transfer { latency_s: 0.0, bytes_per_s: 1e9, bytes_per_token: 1.0 };
         let perf = PerfModel { prefill: Vec::new(), decode: Vec::new(), transfer };
         let with = |window| {
-            let metrics = Arc::new(WorkerMetrics::new("decode", "d").unwrap());
+            let metrics = Arc::new(WorkerMetrics::new("default/chat", "decode", "d").unwrap());
             let stats = Stats::new(perf.clone(), metrics, window);
             stats.first_token(Duration::from_secs(2));
             stats.next_token(Duration::from_secs(1));

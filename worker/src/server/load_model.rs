@@ -81,9 +81,9 @@ pub(super) fn load(args: &Args, life: &Lifecycle) -> Result<Loaded, ServerError>
 fn options(args: &Args, perf: &PerfModel) -> EngineOptions {
     let defaults = EngineOptions::default();
     let longest_s = args.max_step.as_secs_f64();
-    let rows = (1..)
+    let most = args.token_budget.max(args.prefill_chunk) as usize;
+    let rows = (1..=most.div_ceil(BLOCK_TOKENS))
         .map(|blocks| blocks * BLOCK_TOKENS)
-        .take_while(|rows| *rows <= args.token_budget.max(args.prefill_chunk) as usize + BLOCK_TOKENS)
         .take_while(|rows| perf.prefill_s(0.0, *rows as f64) <= longest_s)
         .last()
         .unwrap_or(BLOCK_TOKENS);

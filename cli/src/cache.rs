@@ -60,10 +60,17 @@ pub(crate) fn settle(fresh: &TempDir, place: &Path, file: &Path) -> Result<(), C
 /// Whether [`write_atomically`] can write to `path`.
 pub(crate) fn probe(path: &Path) -> Result<(), CacheError> {
     let error = |source| CacheError::Make { path: path.into(), source };
-    if path.is_dir() {
-        return Err(error(io::ErrorKind::IsADirectory.into()));
+    let path = target(path).map_err(error)?;
+    tempfile::NamedTempFile::new_in(folder_of(&path)).map(drop).map_err(error)
+}
+
+/// The file that `path` means. A link leads to it, and what is no file, such as a device, must not be replaced by one.
+fn target(path: &Path) -> io::Result<PathBuf> {
+    match path.canonicalize() {
+        Ok(found) if found.is_file() => Ok(found),
+        Ok(_) => Err(io::Error::other("it is there and is no regular file")),
+        Err(_) => Ok(path.to_owned()),
     }
-    tempfile::NamedTempFile::new_in(folder_of(path)).map(drop).map_err(error)
 }
 
 fn folder_of(path: &Path) -> &Path {
@@ -73,9 +80,10 @@ fn folder_of(path: &Path) -> &Path {
 /// Writes a file so that a reader sees the old content or the new, never a part.
 pub(crate) fn write_atomically(path: &Path, content: &[u8]) -> Result<(), CacheError> {
     let error = |source| CacheError::Make { path: path.into(), source };
-    let mut file = tempfile::NamedTempFile::new_in(folder_of(path)).map_err(error)?;
+    let target = target(path).map_err(error)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder_of(&target)).map_err(error)?;
     io::Write::write_all(&mut file, content).map_err(error)?;
-    file.persist(path).map_err(|failed| error(failed.error))?;
+    file.persist(target).map_err(|failed| error(failed.error))?;
     Ok(())
 }
 
@@ -95,6 +103,17 @@ mod tests {
         assert!(lost.to_string().contains("no/such"));
         assert!(probe(&folder.path().join("no/such")).is_err() && probe(folder.path()).is_err());
         probe(&path).unwrap();
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(&path, &link).unwrap();
+        write_atomically(&link, b"newer").unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), b"newer");
+        std::fs::remove_file(link).unwrap();
+        // A socket stands for all that is no file.
+        let socket = folder.path().join("socket");
+        let _bound = std::os::unix::net::UnixListener::bind(&socket).unwrap();
+        assert!(probe(&socket).is_err() && write_atomically(&socket, b"x").is_err());
+        assert!(!socket.is_file() && socket.exists());
+        std::fs::remove_file(socket).unwrap();
         assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 1);
     }
 

@@ -95,7 +95,8 @@ impl StateFile {
 
     /// Removes the file: nothing runs any more.
     pub(crate) fn remove(&self) {
-        if let Some(path) = &self.path {
+        // What was never written is not this run's.
+        if let Some(path) = self.path.as_ref().filter(|_| !self.last.is_empty()) {
             // Somebody may have removed it already.
             let _ = std::fs::remove_file(path);
         }

@@ -18,7 +18,7 @@ pub use client::{ClientError, ControlClient, Deadlines, http_client};
 pub use error::{ErrorBody, ErrorCode, ErrorDetail};
 pub use load::{KvBlocks, LoadReport, ORCA_HEADER, Role};
 pub use ndjson::{LineError, Lines, to_line};
-pub use prefill::{PrefillDone, PrefillEvent, PrefillTask};
+pub use prefill::{MAX_PREFILL_DEADLINE, PrefillDone, PrefillEvent, PrefillTask, prefill_deadline};
 pub use round::{
     Fallback, FinishReason, OpenRound, OutputToken, PrefillPlace, PrefillReport, PrefillTarget,
     RemotePrefill, RoundDone, RoundEvent, RoundOpened, RunRound, SamplingParams, TokenLogprob,

@@ -22,6 +22,7 @@ use super::screen::Screen;
 use super::state_file::{Process, State, StateFile};
 use super::table::Row;
 use super::{Args, front, signals};
+use crate::cache;
 
 /// How often the table is drawn though nothing is known to have changed.
 const REDRAW: Duration = Duration::from_secs(1);
@@ -32,6 +33,9 @@ const FRONT_GRACE: Duration = Duration::from_secs(8);
 pub(super) async fn run(args: Args) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     signals::watch(stop.clone())?;
+    if let Some(path) = &args.state_file {
+        cache::probe(path).context("--state-file")?;
+    }
     // Taken first: a port in use is told before a model is fetched.
     let listener = listen(args.port).await?;
     let prepared = tokio::select! {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::Command;
 
 use crate::cache::{self, CacheError};
@@ -99,6 +100,7 @@ async fn fill(folder: &Path) -> Result<(), PackageError> {
 fn python() -> Command {
     let mut command = Command::new("python3");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::piped()).kill_on_drop(true);
+    command.process_group(0);
     command
 }
 
@@ -116,6 +118,24 @@ async fn check_pip() -> Result<(), PackageError> {
     Err(PackageError::NoPip { missing })
 }
 
+/// A process group; killed when dropped. What is called `python3` may start another one.
+struct Group(Option<u32>);
+
+impl Group {
+    fn ended(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if let Some(leader) = self.0.and_then(|id| Pid::from_raw(id.cast_signed())) {
+            // It may have ended just now.
+            let _ = kill_process_group(leader, Signal::KILL);
+        }
+    }
+}
+
 async fn run(command: &mut Command, name: &str) -> Result<(), PackageError> {
     let failed = |status: String, message: &str| PackageError::Failed {
         command: name.to_owned(),
@@ -123,9 +143,11 @@ async fn run(command: &mut Command, name: &str) -> Result<(), PackageError> {
         message: if message.is_empty() { String::new() } else { format!(": {message}") },
     };
     let child = command.spawn().map_err(|error| failed(error.to_string(), ""))?;
+    let group = Group(child.id());
     let Ok(output) = tokio::time::timeout(DEADLINE, child.wait_with_output()).await else {
         return Err(failed(format!("not done after {}", humantime::format_duration(DEADLINE)), ""));
     };
+    group.ended();
     let output = output.map_err(|error| failed(error.to_string(), ""))?;
     if output.status.success() {
         return Ok(());

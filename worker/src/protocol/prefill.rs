@@ -1,5 +1,7 @@
 //! Prefill tasks: what a decode worker sends to a prefill worker, and what comes back.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use super::{ErrorDetail, Salt};
@@ -65,4 +67,30 @@ pub struct PrefillDone {
     pub pulled_tokens: u64,
     /// Tokens that the prefill worker's prefix cache had.
     pub cached_tokens: u64,
+}
+
+/// When a remote prefill that is predicted to take `predicted_s` seconds, what waits before it included, is given up. To
+/// give it up costs a local prefill beside the time that was lost, so predictions may be far off: eight times that, while
+/// it is no more than half a minute, and never less than twice. The least lies above the limit of silence, so that a frozen
+/// worker is called frozen.
+#[must_use]
+pub fn prefill_deadline(predicted_s: f64) -> Duration {
+    let generous_s = (8.0 * predicted_s).min(30.0).max(2.0 * predicted_s);
+    Duration::from_secs_f64(generous_s.clamp(2.5, MAX_PREFILL_DEADLINE.as_secs_f64()))
+}
+
+/// The longest deadline of a remote prefill.
+pub const MAX_PREFILL_DEADLINE: Duration = Duration::from_mins(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_deadline_is_never_below_its_prediction() {
+        let seconds = |predicted_s| prefill_deadline(predicted_s).as_secs_f64();
+        assert_eq!([0.0, 1.0, 3.75, 10.0, 34.0].map(seconds), [2.5, 8.0, 30.0, 30.0, 68.0]);
+        assert_eq!([1e9, f64::INFINITY].map(seconds), [600.0; 2]);
+        assert_eq!(seconds(f64::NAN), 30.0);
+    }
 }

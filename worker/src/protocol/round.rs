@@ -102,7 +102,7 @@ pub struct RemotePrefill {
     pub worker: String,
     /// Base address of its control API.
     pub url: String,
-    /// Longest time for the whole prefill, waiting included, milliseconds, 30 s at most; the worker's own prediction
+    /// Longest time for the whole prefill, waiting included, milliseconds, 10 minutes at most; the worker's own prediction
     /// decides if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub deadline_ms: Option<u64>,

@@ -8,7 +8,7 @@ use super::config::Signals;
 use super::load::WorkerLoad;
 use super::signals::Dispatch;
 use super::state::Shared;
-use crate::protocol::RoundOpened;
+use crate::protocol::{RoundOpened, prefill_deadline};
 use crate::topology::PrefillMember;
 
 /// Candidates whose load is asked for at a decision.
@@ -30,12 +30,6 @@ pub(super) struct Routed {
     /// When it is given up.
     pub deadline: Option<Duration>,
 }
-
-/// A remote prefill may take this many times its prediction, which includes what waits before it: to give it up costs a
-/// local prefill beside the time that was lost.
-const GENEROSITY: f64 = 8.0;
-/// Bounds of that.
-const DEADLINE_S: (f64, f64) = (2.5, 30.0);
 
 impl Shared {
     /// Decides where an opened round's prefill runs, `age_s` seconds after the round arrived. With `local_only` it cannot
@@ -81,7 +75,7 @@ impl Shared {
     ) -> Duration {
         let (prefills, model) = (self.loads(workers, opened), self.estimate.current());
         let predicted_s = Costs::remote_s(&self.input(&prefills, opened, age_s, decode, &model), index);
-        Duration::from_secs_f64((predicted_s * GENEROSITY).clamp(DEADLINE_S.0, DEADLINE_S.1))
+        prefill_deadline(predicted_s)
     }
 
     /// The prefill workers that this sidecar follows.

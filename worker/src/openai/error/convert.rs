@@ -37,7 +37,8 @@ impl From<ErrorDetail> for ApiError {
             ErrorCode::Overloaded => {
                 Self::unavailable("overloaded", "Too many requests are waiting already.", SOON)
             }
-            ErrorCode::Draining | ErrorCode::NotReady => {
+            ErrorCode::Draining => Self::unavailable("shutting_down", "The service is shutting down.", SOON),
+            ErrorCode::NotReady => {
                 Self::unavailable("not_ready", "No worker is ready for the session now.", SOON)
             }
             ErrorCode::StaleEpoch

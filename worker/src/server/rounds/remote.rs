@@ -12,7 +12,8 @@ use super::DecodeSide;
 use crate::process::chain;
 use crate::protocol::{
     ClientError, ControlClient, Deadlines, ErrorCode, ErrorDetail, EventStream, Fallback, LineError,
-    PrefillDone, PrefillEvent, PrefillPlace, PrefillReport, PrefillTask, RemotePrefill, Salt,
+    MAX_PREFILL_DEADLINE, PrefillDone, PrefillEvent, PrefillPlace, PrefillReport, PrefillTask, RemotePrefill,
+    Salt, prefill_deadline,
 };
 use crate::server::engine::EngineGone;
 use crate::server::error::engine_detail;
@@ -20,10 +21,6 @@ use crate::server::front::Worker;
 
 /// How long a prefill worker may be silent, before its first answer and within its stream, which has a line every 500 ms.
 const SILENCE: Duration = Duration::from_secs(2);
-/// The whole prefill may take this many times its prediction, where the caller sets no deadline.
-const GENEROSITY: f64 = 8.0;
-/// Bounds of that deadline, and the most of any. The lower one lies above the limit of silence, so that a frozen worker is called frozen.
-const DEADLINE: (Duration, Duration) = (Duration::from_millis(2500), Duration::from_secs(30));
 /// When the transfer has ended, its prefill worker says so at once, or it will not.
 const LAST_WORD: Duration = Duration::from_millis(250);
 
@@ -194,10 +191,9 @@ impl Remote {
         let tokens = range.end as f64;
         let predicted = perf.prefill_s(range.history as f64, (range.end - range.history) as f64)
             + perf.transfer_s(tokens);
-        let own = Duration::try_from_secs_f64(predicted * GENEROSITY).unwrap_or(DEADLINE.1);
-        let own = own.clamp(DEADLINE.0, DEADLINE.1);
         // Who chose the prefill worker knows what waits there.
-        self.target.deadline_ms.map_or(own, |asked| Duration::from_millis(asked).min(DEADLINE.1))
+        let asked = self.target.deadline_ms.map(Duration::from_millis);
+        asked.map_or_else(|| prefill_deadline(predicted), |asked| asked.min(MAX_PREFILL_DEADLINE))
     }
 }
 

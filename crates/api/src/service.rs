@@ -14,7 +14,7 @@ pub use routing::{OnRemoteFailure, Policy, Routing, SignalSource, Signals};
 pub use sessions::{Drain, Sessions};
 pub use slo::Slo;
 
-use kube::{CustomResource, KubeSchema};
+use kube_derive::{CustomResource, KubeSchema};
 use serde::{Deserialize, Serialize};
 
 /// A model served for multi-round work by prefill and decode workers.
@@ -27,6 +27,8 @@ use serde::{Deserialize, Serialize};
     shortname = "ampd",
     namespaced,
     derive = "PartialEq",
+    crates(kube = "kube_derive", kube_core = "kube_core"),
+    attr = "x_kube(crates(kube_core = \"kube_core\"))",
     doc = "A model served for multi-round work by prefill and decode workers.",
     printcolumn(name = "Model", type_ = "string", json_path = ".spec.model.name"),
     printcolumn(name = "TTFT", type_ = "string", json_path = ".spec.slo.ttft"),
@@ -37,6 +39,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "camelCase")]
 #[x_kube(
+    crates(kube_core = "kube_core"),
     validation = Rule::new("self.decode.replicas.min >= 1")
         .message("must be at least 1: every session needs a decode worker")
         .field_path(".decode.replicas.min"),

@@ -1,0 +1,3 @@
+//! Runs AMPDServices on Kubernetes.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! The operator: from `AMPDService` objects to what runs them.

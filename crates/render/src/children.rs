@@ -66,7 +66,8 @@ impl Children {
         fn each<T: serde::Serialize>(list: &[T]) -> impl Iterator<Item = Value> {
             list.iter().filter_map(|object| serde_json::to_value(object).ok())
         }
-        let Self { accounts, roles, role_bindings, policies, services, budgets, deployments, monitors } = self;
+        let Self { accounts, roles, role_bindings, policies, services, budgets, deployments, monitors } =
+            self;
         each(accounts)
             .chain(each(roles))
             .chain(each(role_bindings))

@@ -1,8 +1,8 @@
 //! What all containers have.
 
 use k8s_openapi::api::core::v1::{
-    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, SecurityContext, Volume,
-    VolumeMount,
+    Capabilities, Container, ContainerPort, EnvVar, EnvVarSource, ObjectFieldSelector, SecurityContext,
+    Volume, VolumeMount,
 };
 
 use crate::ports::Port;

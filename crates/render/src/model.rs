@@ -73,18 +73,19 @@ fn fetch(input: &Input<'_>, path: &str) -> Container {
         arguments.extend(["--endpoint".to_owned(), literal(endpoint)]);
     }
     let source = input.resource.spec.model.source.hugging_face.as_ref();
-    let token = source.and_then(|HuggingFace { token_secret, .. }| token_secret.as_ref()).map(|secret| EnvVar {
-        name: "HF_TOKEN".into(),
-        value: None,
-        value_from: Some(EnvVarSource {
-            secret_key_ref: Some(SecretKeySelector {
-                name: secret.name.clone(),
-                key: secret.key.clone(),
-                optional: None,
+    let token =
+        source.and_then(|HuggingFace { token_secret, .. }| token_secret.as_ref()).map(|secret| EnvVar {
+            name: "HF_TOKEN".into(),
+            value: None,
+            value_from: Some(EnvVarSource {
+                secret_key_ref: Some(SecretKeySelector {
+                    name: secret.name.clone(),
+                    key: secret.key.clone(),
+                    optional: None,
+                }),
+                ..EnvVarSource::default()
             }),
-            ..EnvVarSource::default()
-        }),
-    });
+        });
     Container {
         args: Some(arguments),
         env: token.map(|token| vec![token]),

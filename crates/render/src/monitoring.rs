@@ -43,7 +43,10 @@ pub(crate) fn prometheus_rule(input: &Input<'_>) -> Value {
     let service = format!("{}/{name}", input.service.namespace);
     let target = input.service.slo.target;
     let of = |metric: &str, window: &str| {
-        format!("sum(rate({metric}[{window}]))", metric = metric.replace('@', &format!("ampd_service=\"{service}\"")))
+        format!(
+            "sum(rate({metric}[{window}]))",
+            metric = metric.replace('@', &format!("ampd_service=\"{service}\""))
+        )
     };
     let share = |window: &str| {
         format!(

@@ -84,7 +84,8 @@ fn clients(input: &Input<'_>) -> Vec<NetworkPolicyPeer> {
     if wanted.is_empty() {
         return Vec::new();
     }
-    let own = NetworkPolicyPeer { pod_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() };
+    let own =
+        NetworkPolicyPeer { pod_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() };
     vec![own, NetworkPolicyPeer { namespace_selector: Some(selector(wanted.clone())), ..Default::default() }]
 }
 
@@ -125,9 +126,5 @@ fn numbered(port: Port) -> NetworkPolicyPort {
 }
 
 fn tcp(number: i32) -> NetworkPolicyPort {
-    NetworkPolicyPort {
-        port: Some(IntOrString::Int(number)),
-        protocol: Some("TCP".into()),
-        end_port: None,
-    }
+    NetworkPolicyPort { port: Some(IntOrString::Int(number)), protocol: Some("TCP".into()), end_port: None }
 }

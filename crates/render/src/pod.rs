@@ -27,8 +27,7 @@ pub(crate) fn pod_labels(input: &Input<'_>, role: Role, degree: u32, revision: &
 pub(crate) fn template(input: &Input<'_>, role: Role, degree: u32, revision: &str) -> PodTemplateSpec {
     let added = &role.spec(&input.resource.spec).pod;
     let annotations = (!added.annotations.is_empty()).then(|| added.annotations.clone());
-    let mut all_labels = pod_labels(input, role, degree, revision);
-    all_labels.insert("app.kubernetes.io/version".into(), env!("CARGO_PKG_VERSION").into());
+    let all_labels = pod_labels(input, role, degree, revision);
     let metadata = ObjectMeta { annotations, labels: Some(all_labels), ..ObjectMeta::default() };
     PodTemplateSpec { metadata: Some(metadata), spec: Some(pod(input, role, degree, revision)) }
 }
@@ -78,10 +77,8 @@ fn has_budget(input: &Input<'_>) -> bool {
 
 fn pod_volumes(input: &Input<'_>, role: Role, model: Option<Volume>) -> Vec<Volume> {
     let spec = &input.resource.spec;
-    let mut all = vec![
-        volumes::secret(TLS.0, names::certificate(input.name(), role.as_str())),
-        container::scratch(),
-    ];
+    let mut all =
+        vec![volumes::secret(TLS.0, names::certificate(input.name(), role.as_str())), container::scratch()];
     all.extend(model);
     all.extend(spec.planner.profile.iter().map(|key| volumes::config_key(PROFILE.0, key, PROFILE.2)));
     if role == Role::Decode {

@@ -18,7 +18,12 @@ fn get(port: Port, path: &str) -> Probe {
         scheme: Some("HTTPS".into()),
         ..HTTPGetAction::default()
     };
-    Probe { http_get: Some(action), period_seconds: Some(PERIOD), timeout_seconds: Some(3), ..Probe::default() }
+    Probe {
+        http_get: Some(action),
+        period_seconds: Some(PERIOD),
+        timeout_seconds: Some(3),
+        ..Probe::default()
+    }
 }
 
 /// The process serves.

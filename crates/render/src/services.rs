@@ -17,7 +17,11 @@ pub(crate) fn front(input: &Input<'_>, active: &str) -> Service {
         type_: Some("ClusterIP".into()),
         ..ServiceSpec::default()
     };
-    Service { metadata: input.metadata(names::front(name), labels::service(name)), spec: Some(spec), status: None }
+    Service {
+        metadata: input.metadata(names::front(name), labels::service(name)),
+        spec: Some(spec),
+        status: None,
+    }
 }
 
 /// By which the sidecars find a role's pods, those too that are not ready: their state is asked for.
@@ -39,7 +43,11 @@ pub(crate) fn members(input: &Input<'_>, role: Role, revision: &str) -> Service 
         publish_not_ready_addresses: Some(true),
         ..ServiceSpec::default()
     };
-    Service { metadata: input.metadata(names::members(name, role, revision), all), spec: Some(spec), status: None }
+    Service {
+        metadata: input.metadata(names::members(name, role, revision), all),
+        spec: Some(spec),
+        status: None,
+    }
 }
 
 fn port(target: Port, number: i32) -> ServicePort {

@@ -25,9 +25,7 @@ pub(crate) fn keys_secret(input: &Input<'_>) -> Option<String> {
     let api = &input.resource.spec.security.api;
     match api.auth {
         ApiAuth::Anonymous => None,
-        ApiAuth::ApiKeys => {
-            Some(api.secret_name.clone().unwrap_or_else(|| names::api_keys(input.name())))
-        }
+        ApiAuth::ApiKeys => Some(api.secret_name.clone().unwrap_or_else(|| names::api_keys(input.name()))),
     }
 }
 

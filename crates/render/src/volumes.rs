@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 
 use ampd_api::service as api;
+use k8s_openapi::api::core::v1::{ConfigMapProjection, DownwardAPIVolumeFile, ObjectFieldSelector};
 use k8s_openapi::api::core::v1::{
     ConfigMapVolumeSource, DownwardAPIProjection, EmptyDirVolumeSource, KeyToPath,
-    PersistentVolumeClaimVolumeSource, ProjectedVolumeSource, SecretVolumeSource, ServiceAccountTokenProjection,
-    Volume, VolumeMount, VolumeProjection,
+    PersistentVolumeClaimVolumeSource, ProjectedVolumeSource, SecretVolumeSource,
+    ServiceAccountTokenProjection, Volume, VolumeMount, VolumeProjection,
 };
-use k8s_openapi::api::core::v1::{ConfigMapProjection, DownwardAPIVolumeFile, ObjectFieldSelector};
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 
 /// Secrets are readable by the pod's group, which its processes are of, and by nobody else.
@@ -20,8 +20,11 @@ const TOKEN_SECONDS: i64 = 3600;
 
 /// All files of a Secret.
 pub(crate) fn secret(volume: &str, secret: String) -> Volume {
-    let source =
-        SecretVolumeSource { secret_name: Some(secret), default_mode: Some(SECRET_MODE), ..Default::default() };
+    let source = SecretVolumeSource {
+        secret_name: Some(secret),
+        default_mode: Some(SECRET_MODE),
+        ..Default::default()
+    };
     Volume { name: volume.into(), secret: Some(source), ..Volume::default() }
 }
 
@@ -45,10 +48,8 @@ pub(crate) fn empty(volume: &str, size: Option<&str>) -> Volume {
 
 /// A claim.
 pub(crate) fn claim(volume: &str, claim: &str, read_only: bool) -> Volume {
-    let source = PersistentVolumeClaimVolumeSource {
-        claim_name: claim.into(),
-        read_only: read_only.then_some(true),
-    };
+    let source =
+        PersistentVolumeClaimVolumeSource { claim_name: claim.into(), read_only: read_only.then_some(true) };
     Volume { name: volume.into(), persistent_volume_claim: Some(source), ..Volume::default() }
 }
 

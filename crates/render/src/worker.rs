@@ -66,7 +66,8 @@ pub(crate) fn container(input: &Input<'_>, role: Role, degree: u32, model: &Deli
     mounts.extend(added(spec));
     Container {
         args: Some(container::arguments(arguments::worker(input.service, role, &place))),
-        env: Some(container::identity().into_iter().chain(spec.pod.env.iter().map(variable)).collect()),
+        // The last of one name counts.
+        env: Some(spec.pod.env.iter().map(variable).chain(container::identity()).collect()),
         ports: Some(ports),
         volume_mounts: Some(mounts),
         resources: Some(resources(input, role, degree)),
@@ -91,8 +92,7 @@ fn added(spec: &ampd_api::service::Role) -> impl Iterator<Item = VolumeMount> {
 /// What the manifest says, and the accelerators that the parallel degree is of.
 fn resources(input: &Input<'_>, role: Role, degree: u32) -> ResourceRequirements {
     let said = &role.spec(&input.resource.spec).resources;
-    let (mut requests, mut limits) =
-        (volumes::quantities(&said.requests), volumes::quantities(&said.limits));
+    let (mut requests, mut limits) = (volumes::quantities(&said.requests), volumes::quantities(&said.limits));
     if let Some(accelerator) = &input.resource.spec.accelerator {
         let name = &accelerator.resource_name;
         for map in [&mut requests, &mut limits] {
@@ -106,7 +106,11 @@ fn resources(input: &Input<'_>, role: Role, degree: u32) -> ResourceRequirements
 fn variable(variable: &EnvironmentVariable) -> EnvVar {
     let EnvironmentVariable { name, value, secret_key_ref, config_map_key_ref } = variable;
     let secret = secret_key_ref.as_ref().map(|key| EnvVarSource {
-        secret_key_ref: Some(SecretKeySelector { name: key.name.clone(), key: key.key.clone(), optional: None }),
+        secret_key_ref: Some(SecretKeySelector {
+            name: key.name.clone(),
+            key: key.key.clone(),
+            optional: None,
+        }),
         ..EnvVarSource::default()
     });
     let map = config_map_key_ref.as_ref().map(|key| EnvVarSource {

@@ -30,8 +30,9 @@ pub struct TlsFiles {
 pub struct Secret(String);
 
 impl Secret {
-    /// The key.
-    pub(super) fn reveal(&self) -> &str {
+    /// The key, for whoever stores it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }

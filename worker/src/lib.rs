@@ -4,6 +4,7 @@ pub mod http;
 pub mod openai;
 pub mod process;
 pub mod protocol;
+mod reload;
 pub mod server;
 pub mod sidecar;
 pub mod text;

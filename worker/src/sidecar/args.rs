@@ -21,7 +21,14 @@ pub struct Args {
     pub service: String,
     /// JSON file with the service's workers; read again when it changes.
     #[arg(long, env = "AMPD_TOPOLOGY")]
-    pub topology: PathBuf,
+    pub topology: Option<PathBuf>,
+    /// Headless Service of the decode workers, instead of --topology: who belongs to the service is read from the API
+    /// server.
+    #[arg(long, env = "AMPD_DECODE_SERVICE")]
+    pub decode_service: Option<String>,
+    /// Headless Service of the prefill workers, with --decode-service.
+    #[arg(long, env = "AMPD_PREFILL_SERVICE")]
+    pub prefill_service: Option<String>,
     /// The model's GGUF file or Hugging Face folder; only its tokenizer, chat template and shape are read.
     #[arg(long, env = "AMPD_MODEL")]
     pub model: PathBuf,

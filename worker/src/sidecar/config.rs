@@ -1,6 +1,6 @@
 //! The checked form of the command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ampd_scheduler::{PolicyConfig, SignalAges, Slo};
@@ -11,6 +11,7 @@ use super::args::{Args, OnRemoteFailure, SignalSource};
 use super::auth::Keys;
 use super::error::StartError;
 use crate::http::require_tls;
+use crate::topology::Services;
 
 /// Longest of any duration that a flag gives.
 const LONGEST: Duration = Duration::from_hours(24 * 7);
@@ -20,6 +21,8 @@ const LONGEST: Duration = Duration::from_hours(24 * 7);
 pub(super) struct Config {
     /// Namespace and name.
     pub service: String,
+    /// Where it is told who belongs to the service.
+    pub workers: Workers,
     pub slo: Slo,
     pub policy: PolicyConfig,
     pub ages: SignalAges,
@@ -30,6 +33,15 @@ pub(super) struct Config {
     pub keys: Keys,
     pub max_inflight: usize,
     pub grace: Duration,
+}
+
+/// Who tells the service's workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Workers {
+    /// A file.
+    File(PathBuf),
+    /// The API server.
+    Services(Services),
 }
 
 /// Where signals come from.
@@ -65,6 +77,7 @@ impl Config {
         require_tls("--internal-listen", args.internal_listen, args.tls_dir.is_some(), "--tls-dir")?;
         Ok(Self {
             service: format!("{}/{}", args.namespace, args.service),
+            workers: workers(args)?,
             slo,
             policy,
             ages: SignalAges { held_s: window_s.max(ages.fresh_s), ..ages },
@@ -91,6 +104,30 @@ fn positive(flag: &'static str, duration: Duration) -> Result<f64, StartError> {
         ));
     }
     Ok(duration.as_secs_f64())
+}
+
+fn workers(args: &Args) -> Result<Workers, StartError> {
+    match (&args.topology, &args.decode_service, &args.prefill_service) {
+        (Some(file), None, None) => Ok(Workers::File(file.clone())),
+        (None, Some(decode), Some(prefill)) => {
+            for (flag, name) in [("--decode-service", decode), ("--prefill-service", prefill)] {
+                let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+                if name.is_empty() || name.len() > 63 || !name.chars().all(allowed) {
+                    return Err(bad(flag, format!("{name:?} is not the name of a Service")));
+                }
+            }
+            Ok(Workers::Services(Services {
+                namespace: args.namespace.clone(),
+                service: args.service.clone(),
+                decode: decode.clone(),
+                prefill: prefill.clone(),
+            }))
+        }
+        _ => {
+            let what = "is needed, or --decode-service and --prefill-service instead of it";
+            Err(bad("--topology", what))
+        }
+    }
 }
 
 fn signals(args: &Args) -> Result<Signals, StartError> {
@@ -130,6 +167,7 @@ fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic, reason = "a helper's failure is the test's")]
 mod tests {
     use clap::Parser;
 
@@ -164,6 +202,27 @@ mod tests {
             assert!(error.contains(named), "{error} should name {named}");
         }
         assert!(matches!(config(&["--alpha=-1"]), Err(StartError::Policy(_))));
+    }
+
+    #[test]
+    fn workers_are_told_in_exactly_one_way() {
+        let workers = |flags: &[&str]| {
+            let needed = ["x", "--name=d0", "--namespace=n", "--service=s", "--model=m", "--model-name=m"];
+            Config::new(&Cli::parse_from(needed.iter().chain(flags)).args).map(|config| config.workers)
+        };
+        let services = ["--decode-service=s-decode", "--prefill-service=s-prefill"];
+        assert_eq!(workers(&["--topology=t"]).unwrap(), Workers::File("t".into()));
+        let Workers::Services(found) = workers(&services).unwrap() else { panic!("no Services") };
+        assert_eq!((found.namespace.as_str(), found.service.as_str()), ("n", "s"));
+        assert_eq!((found.decode.as_str(), found.prefill.as_str()), ("s-decode", "s-prefill"));
+        for flags in [&[][..], &services[..1], &services[1..], &["--topology=t", services[0], services[1]]] {
+            let error = workers(flags).unwrap_err().to_string();
+            for flag in ["--topology", "--decode-service", "--prefill-service"] {
+                assert!(error.contains(flag), "{error} should name {flag}");
+            }
+        }
+        let error = workers(&[services[0], "--prefill-service=a,b"]).unwrap_err().to_string();
+        assert!(error.contains("--prefill-service"), "{error}");
     }
 
     #[test]

@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 use super::args::Args;
 use super::clients::Clients;
 use super::clock::Clock;
-use super::config::{self, Config};
+use super::config::{self, Config, Workers};
 use super::error::StartError;
 use super::front::Front;
 use super::home::Home;
@@ -79,7 +79,13 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
     let metrics = SidecarMetrics::new(&format!("{}/{}", args.namespace, args.service), &args.name)?;
     let policy = config.policy.build()?;
     let clients = Clients::new(&args, files.as_ref())?;
-    let (topology, following) = topology::follow(args.topology.clone(), shutdown.clone()).await?;
+    let (topology, following) = match &config.workers {
+        Workers::File(path) => topology::follow(path.clone(), shutdown.clone()).await?,
+        Workers::Services(services) => {
+            let (failures, client) = (metrics.discovery_failures.clone(), topology::client().await?);
+            topology::discover(&client, services.clone(), move || failures.inc(), shutdown.clone())
+        }
+    };
     let clock = Clock::new();
     let stopped = CancellationToken::new();
     let shared = Arc::new(Shared {

@@ -3,6 +3,7 @@
 pub mod chat;
 pub mod cluster;
 pub mod crowd;
+pub mod fake_api;
 pub mod official;
 pub mod process;
 pub mod prometheus;

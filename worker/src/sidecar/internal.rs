@@ -47,6 +47,8 @@ async fn healthz() -> &'static str {
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let reason = if shared.shutdown.is_cancelled() {
         Some("draining")
+    } else if shared.topology().is_unknown() {
+        Some("the API server has not told the service's workers yet")
     } else if shared.member(shared.own.name()).is_none() {
         Some("the topology lacks this sidecar's decode worker")
     } else if !shared.own.ready() {

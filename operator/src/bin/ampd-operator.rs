@@ -1,3 +1,9 @@
 //! Runs AMPDServices on Kubernetes.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    ampd_operator::main(ampd_operator::Args::parse())
+}

@@ -129,7 +129,7 @@ pub(crate) fn issue(
 }
 
 fn identity(namespace: &str, service: &str, role: Role) -> Result<Identity, TlsError> {
-    Identity::new(namespace, service, role).map_err(|error| TlsError::Identity(error.to_string()))
+    Ok(Identity::new(namespace, service, role)?)
 }
 
 fn text(secret: &Secret, file: &str) -> Option<String> {

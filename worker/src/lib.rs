@@ -1,6 +1,7 @@
-//! The engine worker and the scheduler sidecar.
+//! The engine worker, the scheduler sidecar and the fetching of models.
 
 pub mod http;
+pub mod model_fetch;
 pub mod openai;
 pub mod process;
 pub mod protocol;

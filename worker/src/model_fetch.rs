@@ -121,9 +121,7 @@ async fn run(args: Args) -> Result<(), Error> {
         fetched = ampd_models::fetch(&wanted, &args.into, &settings, &log) => fetched?,
         () = shutdown.cancelled() => return Err(Error::Stopped),
     };
-    tracing::info!(
-        path = %fetched.path.display(), commit = fetched.commit, bytes = fetched.bytes, "the model is complete"
-    );
+    tracing::info!(path = %fetched.path.display(), commit = fetched.commit, "the model is complete");
     Ok(())
 }
 

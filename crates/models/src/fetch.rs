@@ -14,7 +14,7 @@ use crate::record::{Entry, Record};
 use crate::remote::Remote;
 use crate::report::{Note, Report};
 use crate::retry::{Patience, patiently};
-use crate::selection::{is_gguf, select};
+use crate::selection::{Selection, is_gguf, select};
 use crate::settings::Settings;
 use crate::space;
 use crate::wanted::Wanted;
@@ -29,8 +29,6 @@ pub struct Fetched {
     pub path: PathBuf,
     /// The commit.
     pub commit: String,
-    /// Bytes of its files.
-    pub bytes: u64,
 }
 
 /// Makes `folder` hold exactly the model `wanted`, and returns at once where it does. Others may do the same with the same
@@ -47,10 +45,16 @@ pub async fn fetch(
     report: &dyn Report,
 ) -> Result<Fetched, FetchError> {
     let place = Place { folder: folder.into() };
-    let copy = place.complete().filter(|record| record.answers(wanted));
+    let copy =
+        place.complete().filter(|record| record.answers(wanted)).map(|record| fetched(&place, &record));
     if let Some(copy) = copy.as_ref().filter(|_| wanted.is_commit()) {
-        return Ok(fetched(&place, copy));
+        return Ok(copy.clone());
     }
+    let snapshots = settings.snapshots.as_ref();
+    let copy = copy.or_else(|| {
+        let (commit, path) = snapshots?.last(wanted)?;
+        Some(Fetched { path, commit })
+    });
     let mut settings = settings.clone();
     if copy.is_some() {
         settings.attempts = settings.attempts.min(ATTEMPTS_WITH_COPY);
@@ -61,10 +65,16 @@ pub async fn fetch(
         (Ok(listing), _) => listing,
         (Err(error), Some(copy)) if error.is_passing() => {
             report.say(&Note::Kept { commit: &copy.commit, error: &error });
-            return Ok(fetched(&place, &copy));
+            return Ok(copy);
         }
         (Err(error), _) => return Err(error),
     };
+    let selection = choose(wanted, &listing)?;
+    if let Some(path) =
+        hub.settings.snapshots.as_ref().and_then(|found| found.find(&listing.commit, &selection))
+    {
+        return Ok(Fetched { path, commit: listing.commit });
+    }
     if let Some(record) = up_to_date(&place, wanted, &listing) {
         return Ok(fetched(&place, &record));
     }
@@ -73,7 +83,7 @@ pub async fn fetch(
     // Whoever had the lock before may have done it.
     let record = match up_to_date(&place, wanted, &listing) {
         Some(record) => record,
-        None => fill(&hub, &place, &listing, report).await?,
+        None => fill(&hub, &place, &listing.commit, &selection, report).await?,
     };
     Ok(fetched(&place, &record))
 }
@@ -87,8 +97,15 @@ fn fetched(place: &Place, record: &Record) -> Fetched {
         [file] if is_gguf(&file.name) => place.folder.join(&file.name),
         _ => place.folder.clone(),
     };
-    let bytes = record.files.iter().map(|entry| entry.size).sum();
-    Fetched { path, commit: record.commit.clone(), bytes }
+    Fetched { path, commit: record.commit.clone() }
+}
+
+fn choose(wanted: &Wanted, listing: &Listing) -> Result<Selection, FetchError> {
+    select(&listing.names, wanted.file.as_deref()).map_err(|source| FetchError::Select {
+        repository: wanted.repository.clone(),
+        revision: wanted.revision.clone(),
+        source,
+    })
 }
 
 /// A file of the model and where it is.
@@ -105,19 +122,14 @@ struct Part {
 async fn fill(
     hub: &Hub,
     place: &Place,
-    listing: &Listing,
+    commit: &str,
+    selection: &Selection,
     report: &dyn Report,
 ) -> Result<Record, FetchError> {
-    let Wanted { repository, revision, file } = &hub.wanted;
-    let selection = select(&listing.names, file.as_deref()).map_err(|source| FetchError::Select {
-        repository: repository.clone(),
-        revision: revision.clone(),
-        source,
-    })?;
     let mut remotes = Vec::new();
     for name in selection.names() {
         let patience = Patience::new(&hub.settings, report);
-        remotes.push(patiently(patience, || hub.describe(&listing.commit, name)).await?);
+        remotes.push(patiently(patience, || hub.describe(commit, name)).await?);
     }
     let old = place.record();
     let foreign = place.foreign(&remotes, old.as_ref())?;
@@ -145,7 +157,7 @@ async fn fill(
         before += part.remote.size;
         entries.push(Entry { name: part.remote.name.clone(), size: part.remote.size, sha256 });
     }
-    settle(place, &parts, old, Record::new(&hub.wanted, &listing.commit, entries))
+    settle(place, &parts, old, Record::new(&hub.wanted, commit, entries))
 }
 
 impl Part {

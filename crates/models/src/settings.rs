@@ -5,6 +5,8 @@ use std::time::Duration;
 use reqwest::Url;
 use reqwest::header::HeaderValue;
 
+use crate::snapshots::Snapshots;
+
 /// Where Hugging Face is.
 const HUGGING_FACE: &str = "https://huggingface.co";
 
@@ -25,6 +27,8 @@ pub struct Settings {
     pub silence: Duration,
     /// How long another process that works on the same folder is waited for.
     pub lock_wait: Duration,
+    /// What another cache holds of the repository: where that is all, nothing is fetched.
+    pub snapshots: Option<Snapshots>,
 }
 
 impl Settings {
@@ -39,6 +43,7 @@ impl Settings {
             longest_pause: Duration::from_secs(30),
             silence: Duration::from_mins(1),
             lock_wait: Duration::from_hours(1),
+            snapshots: None,
         }
     }
 }

@@ -9,6 +9,7 @@ use axum::extract::{Request, State};
 use axum::http::header::{
     AUTHORIZATION, CONTENT_LENGTH, CONTENT_RANGE, CONTENT_TYPE, ETAG, HOST, LOCATION, RANGE,
 };
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, StatusCode, response};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Router, http};
@@ -31,10 +32,11 @@ pub(super) fn store(shared: &Arc<Shared>) -> Router {
 type Outcome = Result<Response, io::Error>;
 
 async fn at_hub(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let request = request.into_parts().0;
     if let Some(refused) = shared.note(&request, false) {
         return refused;
     }
-    let path = request.uri().path().to_owned();
+    let path = request.uri.path().to_owned();
     let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
     finish(match parts.as_slice() {
         ["api", "models", owner, name, "revision", revision] => shared.list(&[owner, name], revision),
@@ -46,10 +48,11 @@ async fn at_hub(State(shared): State<Arc<Shared>>, request: Request) -> Response
 }
 
 async fn at_store(State(shared): State<Arc<Shared>>, request: Request) -> Response {
+    let request = request.into_parts().0;
     if let Some(refused) = shared.note(&request, true) {
         return refused;
     }
-    let path = shared.root.join(request.uri().path().trim_start_matches('/'));
+    let path = shared.root.join(request.uri.path().trim_start_matches('/'));
     // The store has tags of its own.
     finish(shared.content(&request, path, "store-tag").await)
 }
@@ -60,13 +63,13 @@ fn finish(outcome: Outcome) -> Response {
 
 impl Shared {
     /// Keeps a request, and tells whether it is to be refused.
-    fn note(&self, request: &Request, at_store: bool) -> Option<Response> {
-        let header = |name| Some(request.headers().get(name)?.to_str().ok()?.to_owned());
-        let path = request.uri().path().to_owned();
+    fn note(&self, request: &Parts, at_store: bool) -> Option<Response> {
+        let header = |name| Some(request.headers.get(name)?.to_str().ok()?.to_owned());
+        let path = request.uri.path().to_owned();
         let refused = self.faults(|faults| faults.refuse(&path));
         let seen = Seen {
             at_store,
-            method: request.method().to_string(),
+            method: request.method.to_string(),
             path,
             range: header(RANGE),
             authorization: header(AUTHORIZATION),
@@ -100,9 +103,9 @@ impl Shared {
         Ok(axum::Json(json!({"id": id.join("/"), "sha": commit, "siblings": siblings})).into_response())
     }
 
-    async fn resolve(&self, request: &Request, id: &[&str], revision: &str, file: &str) -> Outcome {
+    async fn resolve(&self, request: &Parts, id: &[&str], revision: &str, file: &str) -> Outcome {
         let needed = self.faults(|faults| faults.token.clone()).map(|token| format!("Bearer {token}"));
-        let given = request.headers().get(AUTHORIZATION).and_then(|value| value.to_str().ok());
+        let given = request.headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok());
         if needed.as_deref().is_some_and(|needed| given != Some(needed)) {
             return Ok(refusal(if given.is_some() { 403 } else { 401 }, Some("GatedRepo")));
         }
@@ -120,7 +123,7 @@ impl Shared {
             insert(answer.headers_mut(), "x-repo-commit", &commit);
             return Ok(answer);
         }
-        let host = request.headers().get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
+        let host = request.headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
         let host = host.rsplit_once(':').map_or(host, |(host, _)| host);
         let mut answer = StatusCode::FOUND.into_response();
         let location =
@@ -139,10 +142,10 @@ impl Shared {
     }
 
     /// A file, or the part of it that is asked for.
-    async fn content(&self, request: &Request, path: PathBuf, tag: &str) -> Outcome {
+    async fn content(&self, request: &Parts, path: PathBuf, tag: &str) -> Outcome {
         let Ok(found) = std::fs::metadata(&path) else { return Ok(refusal(404, None)) };
         let size = found.len();
-        let range = request.headers().get(RANGE).and_then(|range| range.to_str().ok());
+        let range = request.headers.get(RANGE).and_then(|range| range.to_str().ok());
         let range = range.filter(|_| !self.faults(|faults| faults.ignores_ranges));
         let from = range.and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
         let mut answer = response::Builder::new().header(CONTENT_TYPE, "application/octet-stream");
@@ -154,7 +157,7 @@ impl Shared {
             answer = answer.status(StatusCode::PARTIAL_CONTENT);
             answer = answer.header(CONTENT_RANGE, format!("bytes {from}-{}/{size}", size - 1));
         }
-        let body = if request.method() == Method::HEAD {
+        let body = if request.method == Method::HEAD {
             Body::empty()
         } else {
             let faults = self.faults(super::Faults::body);

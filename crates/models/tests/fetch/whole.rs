@@ -1,10 +1,7 @@
 //! Models that arrive: what is in the folder, and when the hub is asked.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper's failure is the test's")]
-
-mod support;
-
-use support::{GGUF, Scene, WEIGHTS, content};
+use super::support::{GGUF, Scene, WEIGHTS, content};
+use ampd_testkit::fake_hub::{Faults, Refusal};
 
 const RECORD: &str = ".ampd-model.json";
 
@@ -18,8 +15,7 @@ async fn a_folder_holds_what_is_loaded_and_the_record_of_it() {
     assert_eq!(scene.read("model.safetensors"), content(2, WEIGHTS));
     let record = scene.record();
     assert_eq!((&record["complete"], &record["revision"]), (&true.into(), &"main".into()));
-    let of = fetched.bytes;
-    assert_eq!(of, WEIGHTS as u64 + 5002);
+    let of = WEIGHTS as u64 + 5002;
     let weights = record["files"].as_array().unwrap().iter().find(|file| file["size"] == WEIGHTS).unwrap();
     assert_eq!(weights["sha256"].as_str().unwrap().len(), 64);
     assert_eq!(scene.told.moved().last(), Some(&(of, of)));
@@ -28,7 +24,10 @@ async fn a_folder_holds_what_is_loaded_and_the_record_of_it() {
         let expected = (!request.at_store).then_some("Bearer hf_secret");
         assert_eq!(request.authorization.as_deref(), expected, "{request:?}");
     }
-    assert!(seen.iter().any(|request| request.at_store) && seen.iter().all(|request| !request.path.contains("README")));
+    assert!(
+        seen.iter().any(|request| request.at_store)
+            && seen.iter().all(|request| !request.path.contains("README"))
+    );
 }
 
 #[tokio::test]
@@ -46,42 +45,30 @@ async fn a_complete_commit_needs_no_hub() {
     let commit = scene.commit("org/whole");
     let first = scene.fetch(&format!("org/whole@{commit}")).await.unwrap();
     let asked = scene.hub.seen().len();
-    scene.hub.set(ampd_testkit::fake_hub::Faults {
-        refusal: Some(ampd_testkit::fake_hub::Refusal::new("/", 404, u32::MAX)),
-        ..Default::default()
-    });
+    scene.hub.set(Faults { refusal: Some(Refusal::new("/", 404, u32::MAX)), ..Faults::default() });
     assert_eq!(scene.fetch(&format!("org/whole@{commit}")).await.unwrap(), first);
     assert_eq!(scene.hub.seen().len(), asked);
     // A file that has become shorter is no copy any more.
     std::fs::write(scene.folder().join("model.safetensors"), "short").unwrap();
     scene.fetch(&format!("org/whole@{commit}")).await.unwrap_err();
-    scene.hub.set(ampd_testkit::fake_hub::Faults::default());
+    scene.hub.set(Faults::default());
     assert_eq!(scene.fetch(&format!("org/whole@{commit}")).await.unwrap(), first);
     assert_eq!(scene.read("model.safetensors"), content(2, WEIGHTS));
 }
 
 #[tokio::test]
 async fn a_branch_that_cannot_be_asked_about_is_the_copy_that_is_here() {
-    let Scene { hub, settings, .. } = {
-        let scene = Scene::new().await;
-        scene.fetch("org/whole").await.unwrap();
-        let wanted = |revision| ampd_models::Wanted::new("org/whole", revision, None).unwrap();
-        let fetch = async |revision: &str| {
-            ampd_models::fetch(&wanted(revision), &scene.folder(), &scene.settings, &scene.told).await
-        };
-        scene.hub.set(ampd_testkit::fake_hub::Faults {
-            refusal: Some(ampd_testkit::fake_hub::Refusal::new("/api/", 503, u32::MAX)),
-            ..Default::default()
-        });
-        let before = scene.hub.seen().len();
-        assert_eq!(fetch("main").await.unwrap().commit, scene.commit("org/whole"));
-        assert_eq!(scene.hub.seen().len() - before, 2, "a copy is worth fewer tries");
-        assert!(scene.told.text().contains("the complete copy of commit"), "{}", scene.told.text());
-        fetch("other").await.unwrap_err();
-        scene
-    };
-    drop(hub);
-    assert_eq!(settings.attempts, 4);
+    let scene = Scene::new().await;
+    scene.fetch("org/whole").await.unwrap();
+    scene.hub.set(Faults { refusal: Some(Refusal::new("/api/", 503, u32::MAX)), ..Faults::default() });
+    let before = scene.hub.seen().len();
+    assert_eq!(scene.fetch("org/whole").await.unwrap().commit, scene.commit("org/whole"));
+    assert_eq!(scene.hub.seen().len() - before, 2, "with a copy at hand there are fewer tries");
+    assert!(scene.told.text().contains("the complete copy of commit"), "{}", scene.told.text());
+    scene.fetch("org/whole@other").await.unwrap_err();
+    // A hub that answers decides.
+    scene.hub.set(Faults { refusal: Some(Refusal::new("/api/", 403, u32::MAX)), ..Faults::default() });
+    scene.fetch("org/whole").await.unwrap_err();
 }
 
 #[tokio::test]
@@ -129,4 +116,20 @@ async fn other_models_files_are_left_alone() {
     assert!(scene.bodies().is_empty(), "nothing was fetched in vain");
     std::fs::remove_file(scene.folder().join("other.gguf")).unwrap();
     scene.fetch("org/whole").await.unwrap();
+}
+
+#[tokio::test]
+async fn what_another_cache_holds_whole_is_not_fetched() {
+    let mut scene = Scene::new().await;
+    let cache = tempfile::tempdir().unwrap();
+    let snapshot = cache.path().join("models--org--whole/snapshots").join(scene.commit("org/whole"));
+    std::fs::create_dir_all(&snapshot).unwrap();
+    let wanted = ampd_models::Wanted::new("org/whole", "main", None).unwrap();
+    scene.settings.snapshots = Some(ampd_models::Snapshots::new(cache.path(), &wanted));
+    for name in ["config.json", "tokenizer.json"] {
+        std::fs::write(snapshot.join(name), "{}").unwrap();
+    }
+    assert_eq!(scene.fetch("org/whole").await.unwrap().path, scene.folder(), "the weights are missing");
+    std::fs::write(snapshot.join("model.safetensors"), "").unwrap();
+    assert_eq!(scene.fetch("org/whole").await.unwrap().path, snapshot);
 }

@@ -1,14 +1,10 @@
 //! What goes wrong on the way, and how it ends.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper's failure is the test's")]
-
-mod support;
-
 use std::time::{Duration, Instant};
 
+use super::support::{Scene, WEIGHTS, content};
 use ampd_models::FetchError;
 use ampd_testkit::fake_hub::{Faults, Refusal};
-use support::{Scene, WEIGHTS, content};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 /// The answers of one kind of refusal, from a fresh folder.
@@ -197,9 +193,11 @@ async fn sends_on(location: &str) -> (std::net::SocketAddr, tokio::task::JoinHan
 
 #[tokio::test]
 async fn redirects_are_bounded_and_lead_to_no_other_kind_of_address() {
-    for (location, expected) in
-        [("file:///etc/passwd", "an address of file"), ("ftp://x/y", "of ftp"), ("/again", "more than 10 times")]
-    {
+    for (location, expected) in [
+        ("file:///etc/passwd", "an address of file"),
+        ("ftp://x/y", "of ftp"),
+        ("/again", "more than 10 times"),
+    ] {
         let (address, serving) = sends_on(location).await;
         let mut scene = Scene::new().await;
         scene.settings.endpoint = ampd_models::endpoint(&format!("http://{address}")).unwrap();

@@ -1,15 +1,11 @@
 //! A full disk, for which a small file system of its own is mounted.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a helper's failure is the test's")]
-
-mod support;
-
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use super::support::{Scene, WEIGHTS};
 use ampd_models::FetchError;
 use ampd_testkit::fake_hub::Faults;
-use support::{Scene, WEIGHTS};
 
 /// A file system in memory.
 struct Small(tempfile::TempDir);

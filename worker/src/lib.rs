@@ -1,7 +1,8 @@
-//! The engine worker and the scheduler sidecar.
+//! The engine worker, the scheduler sidecar and the fetching of models.
 
 mod certificates;
 pub mod http;
+pub mod model_fetch;
 pub mod openai;
 pub mod process;
 pub mod protocol;

@@ -2,6 +2,7 @@
 
 mod bench;
 mod cache;
+mod cluster;
 mod command;
 mod deny;
 mod equipment;
@@ -30,6 +31,11 @@ enum Task {
         /// Names of benches.
         names: Vec<String>,
     },
+    /// A real Kubernetes to work with by hand, in network namespaces of its own.
+    Cluster {
+        #[command(subcommand)]
+        action: cluster::Action,
+    },
     /// Builds the documentation, warnings denied.
     Docs,
 }
@@ -38,6 +44,7 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Test => test::run_all(),
         Task::Bench { names } => bench::run_benches(&names),
+        Task::Cluster { action } => cluster::act(action),
         Task::Docs => test::docs(),
     }
 }

@@ -86,7 +86,7 @@ mod tests {
         let make = |place: &Path| {
             made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             std::fs::create_dir(place.join("part"))?;
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
             Ok(())
         };
         std::thread::scope(|scope| {

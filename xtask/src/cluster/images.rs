@@ -48,7 +48,7 @@ pub(crate) fn build(kubernetes: &Kubernetes) -> anyhow::Result<Vec<Image>> {
     for folder in PACKAGES {
         let in_folder = |package: &&&Package| package.manifest_path.ends_with(format!("{folder}/Cargo.toml"));
         let packages = metadata.workspace_packages();
-        if let Some(package) = packages.iter().find(|package| in_folder(&package)) {
+        if let Some(package) = packages.iter().find(|package| in_folder(package)) {
             images.push(programs(folder, package, &built)?);
         }
     }

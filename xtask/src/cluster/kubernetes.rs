@@ -49,7 +49,10 @@ impl Kubernetes {
 fn go() -> Command {
     let mut go = program("go");
     // The programs go into images and have to be the same wherever they are built.
-    go.current_dir(root().join(MODULE)).env("CGO_ENABLED", "0").env("GOTOOLCHAIN", "local").env("GOFLAGS", "");
+    go.current_dir(root().join(MODULE))
+        .env("CGO_ENABLED", "0")
+        .env("GOTOOLCHAIN", "local")
+        .env("GOFLAGS", "");
     go
 }
 
@@ -62,7 +65,10 @@ fn build(place: &Path, version: &str) -> anyhow::Result<()> {
     let flags = format!("-s -w {}", variables.join(" "));
     let build = ["build", "-trimpath", "-buildvcs=false", "-ldflags", &flags, "-o"];
     run(go().args(build).arg(place.join(COMPONENTS[0])).arg("."))?;
-    run(go().args(["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"]).arg(place.join("pause")).arg("./pause"))?;
+    run(go()
+        .args(["build", "-trimpath", "-buildvcs=false", "-ldflags=-s -w", "-o"])
+        .arg(place.join("pause"))
+        .arg("./pause"))?;
     for name in &COMPONENTS[1..] {
         std::os::unix::fs::symlink(COMPONENTS[0], place.join(name))?;
     }

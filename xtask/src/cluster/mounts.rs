@@ -26,7 +26,7 @@ fn parse(line: &str) -> Option<Mount> {
 
 /// Unmounts everything below `folder`.
 pub(crate) fn remove_below(folder: &Path) -> anyhow::Result<()> {
-    let mounts = all()?.into_iter().rev().filter(|mount| mount.point.starts_with(folder));
+    let mut mounts = all()?.into_iter().rev().filter(|mount| mount.point.starts_with(folder));
     // A lazy one goes when its last user has gone; they have been ended, and some take a moment.
-    mounts.map(|mount| run(program("umount").arg("--lazy").arg(mount.point))).collect()
+    mounts.try_for_each(|mount| run(program("umount").arg("--lazy").arg(mount.point)))
 }

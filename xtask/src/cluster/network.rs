@@ -94,7 +94,7 @@ pub(crate) fn remove(state: &State) -> anyhow::Result<()> {
     let prefix = prefix.trim_end_matches('0');
     let list = output(program("ip").args(["netns", "list"]))?;
     let names = list.lines().filter_map(|line| line.split_whitespace().next());
-    names.filter(|name| name.starts_with(prefix)).try_for_each(|name| {
-        run(program("ip").args(["netns", "delete", name]))
-    })
+    names
+        .filter(|name| name.starts_with(prefix))
+        .try_for_each(|name| run(program("ip").args(["netns", "delete", name])))
 }

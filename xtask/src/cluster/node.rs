@@ -14,7 +14,7 @@ pub(crate) const PROGRAMS: [&str; 4] = [runtime::PROGRAM, "kubelet", "kube-proxy
 /// The accelerators that each node says it has; what asks for them runs on the CPU.
 const GPUS: u32 = 8;
 /// How long a component may take, on a machine that has much else to do.
-const LIMIT: Duration = Duration::from_secs(120);
+const LIMIT: Duration = Duration::from_mins(2);
 
 /// The node's name in the cluster.
 pub(crate) fn name(node: usize) -> String {

@@ -16,20 +16,23 @@ const PLUGINS: &str = "/usr/lib/cni";
 /// The image that keeps a pod's namespaces.
 pub(crate) const PAUSE: &str = "localhost/ampd-pause:e2e";
 
+/// Where the runtime listens, in the node's folder.
+const SOCKET: &str = "containerd.sock";
+
 /// Where the runtime listens.
 pub(crate) fn socket(state: &State, node: usize) -> PathBuf {
-    state.path(&format!("node-{node}/containerd.sock"))
+    state.path(&format!("node-{node}/{SOCKET}"))
 }
 
 /// Starts it and waits until it answers.
 pub(crate) fn start(state: &State, node: usize) -> anyhow::Result<()> {
     let folder = state.path(&format!("node-{node}"));
     state.write(&format!("node-{node}/cni/10-pods.conflist"), &pod_network(state, node))?;
-    state.write(&format!("node-{node}/containerd.toml"), &configuration(&folder, &socket(state, node)))?;
+    state.write(&format!("node-{node}/containerd.toml"), &configuration(&folder))?;
     let config = folder.join("containerd.toml");
     let arguments = ["--config".as_ref(), config.as_os_str()];
     let mut containerd = Component::start(state, node, Path::new(PROGRAM), arguments)?;
-    containerd.ready(Duration::from_secs(60), || output(ctr(state, node).arg("version")).map(drop))
+    containerd.ready(Duration::from_mins(1), || output(ctr(state, node).arg("version")).map(drop))
 }
 
 /// The runtime's own client, for the images and containers of Kubernetes.
@@ -44,7 +47,7 @@ pub(crate) fn import(state: &State, node: usize, archive: &Path) -> anyhow::Resu
     run(ctr(state, node).args(["images", "import"]).arg(archive).stdout(std::process::Stdio::null()))
 }
 
-fn configuration(folder: &Path, socket: &Path) -> String {
+fn configuration(folder: &Path) -> String {
     let path = |name: &str| folder.join(name).display().to_string();
     format!(
         r#"version = 2
@@ -75,6 +78,7 @@ bin_dir = "{PLUGINS}"
 conf_dir = {cni:?}
 "#,
         root = path("containerd"),
+        socket = path(SOCKET),
         state = path("containerd-state"),
         runc = path("runc"),
         cni = path("cni"),
@@ -82,7 +86,7 @@ conf_dir = {cni:?}
 }
 
 fn pod_network(state: &State, node: usize) -> String {
-    let data = state.path(&format!("node-{node}/addresses"));
+    let data = state.path(&format!("node-{node}/addresses")).display().to_string();
     format!(
         r#"{{"cniVersion": "0.4.0", "name": "{name}", "plugins": [
   {{"type": "bridge", "bridge": "pods", "isGateway": true, "hairpinMode": true,

@@ -58,7 +58,8 @@ impl State {
 
     /// Makes the folder, which must not be there.
     pub(crate) fn make(&self) -> anyhow::Result<()> {
-        std::fs::create_dir(&self.folder).with_context(|| format!("cannot make {}", self.folder.display()))?;
+        std::fs::create_dir(&self.folder)
+            .with_context(|| format!("cannot make {}", self.folder.display()))?;
         self.write(CHECKOUT, &root().display().to_string())
     }
 

@@ -10,10 +10,10 @@ mod schema;
 pub mod service;
 pub mod values;
 
-pub use definition::crd;
+pub use definition::{crd, crds};
 pub use manifest::{FieldError, FieldErrors, MAX_BYTES, parse};
 pub use resolved::Service;
-pub use service::{AMPDService, AMPDServiceSpec};
+pub use service::{AMPDPrefillScale, AMPDService, AMPDServiceSpec, AMPDServiceStatus};
 
 /// The group of the resource.
 pub const GROUP: &str = "ampd.dev";

@@ -3,6 +3,7 @@
 mod check;
 mod error;
 mod metadata;
+mod pod_rules;
 pub(crate) mod rules;
 mod tree;
 
@@ -75,6 +76,7 @@ fn sections(spec: &Value) -> Sections {
     }
     Sections {
         source: read(&spec["model"]["source"]),
+        cache: read(&spec["model"]["cache"]).unwrap_or_default(),
         slo: read(&spec["slo"]).unwrap_or_default(),
         accelerator: read(&spec["accelerator"]),
         prefill: read(&spec["prefill"]).unwrap_or_default(),
@@ -82,5 +84,8 @@ fn sections(spec: &Value) -> Sections {
         routing: read(&spec["routing"]).unwrap_or_default(),
         sessions: read(&spec["sessions"]).unwrap_or_default(),
         drain: read(&spec["drain"]).unwrap_or_default(),
+        workload: read(&spec["workload"]).unwrap_or_default(),
+        planner: read(&spec["planner"]).unwrap_or_default(),
+        security: read(&spec["security"]).unwrap_or_default(),
     }
 }

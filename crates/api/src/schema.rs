@@ -79,6 +79,13 @@ pub const TTL: Bounds = Bounds { min: "1s", max: "168h" };
 /// Of the time that a worker may take to stop.
 pub const TIMEOUT: Bounds = Bounds { min: "1s", max: "1h" };
 
+/// Of the time between two plans.
+pub const INTERVAL: Bounds = Bounds { min: "10s", max: "1h" };
+/// Of the time that a smaller plan must hold.
+pub const STABILISATION: Bounds = Bounds { min: "1s", max: "24h" };
+/// Of the time between two rounds of a session.
+pub const GAP: Bounds = Bounds { min: "1ms", max: "24h" };
+
 /// See [`TTFT`].
 pub fn ttft(_: &mut SchemaGenerator) -> Schema {
     TTFT.schema()
@@ -102,6 +109,21 @@ pub fn ttl(_: &mut SchemaGenerator) -> Schema {
 /// See [`TIMEOUT`].
 pub fn timeout(_: &mut SchemaGenerator) -> Schema {
     TIMEOUT.schema()
+}
+
+/// See [`INTERVAL`].
+pub fn interval(_: &mut SchemaGenerator) -> Schema {
+    INTERVAL.schema()
+}
+
+/// See [`STABILISATION`].
+pub fn stabilisation(_: &mut SchemaGenerator) -> Schema {
+    STABILISATION.schema()
+}
+
+/// See [`GAP`].
+pub fn gap(_: &mut SchemaGenerator) -> Schema {
+    GAP.schema()
 }
 
 /// The bounds of a memory, bytes: 1Mi and 64Ti.
@@ -140,5 +162,32 @@ pub fn labels(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": 16,
         "additionalProperties": {"type": "string", "maxLength": 63, "pattern": "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"},
+    })
+}
+
+/// Annotations with their values.
+pub fn annotations(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "maxProperties": 64,
+        "additionalProperties": {"type": "string", "maxLength": 16_384},
+    })
+}
+
+/// An object of Kubernetes whose fields the API server checks where it is used.
+pub fn open(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+}
+
+/// Conditions as Kubernetes writes them, one of a type.
+pub fn conditions(generator: &mut SchemaGenerator) -> Schema {
+    use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+    let items = generator.subschema_for::<Condition>();
+    json_schema!({
+        "type": "array",
+        "maxItems": 16,
+        "items": items,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["type"],
     })
 }

@@ -98,6 +98,12 @@ fn object(fields: Vec<(&str, Option<Value>)>) -> Value {
 fn role() -> impl Strategy<Value = Value> {
     let memory = ["1", "1048575", "1048576", "1Mi", "1023Ki", "64Ti", "65Ti", "1G"].map(Value::from).to_vec();
     let degrees = field(vec![json!([1]), json!([2]), json!([4, 1])]);
+    let pods = field(vec![
+        json!({"affinity": {"nodeAffinity": {"x": [1]}}}),
+        json!({"env": [{"name": "A", "value": "b"}, {"name": "AMPD_X", "value": "b"}, {"name": "C"}]}),
+        json!({"tolerations": [{"operator": "Exists"}, {}, {"key": "k", "operator": "Exists", "value": "v"}]}),
+        json!({"volumes": [{"name": "v", "mountPath": "/v"}, {"name": "w", "mountPath": "/w", "emptyDir": {"sizeLimit": "65Ti"}}]}),
+    ]);
     (
         integers(&[0, 1, 2]),
         integers(&[0, 1, 2]),
@@ -105,11 +111,17 @@ fn role() -> impl Strategy<Value = Value> {
         integers(&[100, 256, 600]),
         field(memory),
         degrees,
+        pods,
     )
-        .prop_map(|(min, max, budget, chunk, cache, degrees)| {
+        .prop_map(|(min, max, budget, chunk, cache, degrees, pod)| {
             let replicas = object(vec![("min", min), ("max", max)]);
             let engine = object(vec![("tokenBudget", budget), ("prefillChunk", chunk), ("kvCache", cache)]);
-            object(vec![("replicas", Some(replicas)), ("engine", Some(engine)), ("tensorParallel", degrees)])
+            object(vec![
+                ("replicas", Some(replicas)),
+                ("engine", Some(engine)),
+                ("tensorParallel", degrees),
+                ("pod", pod),
+            ])
         })
 }
 
@@ -138,10 +150,19 @@ fn routing() -> impl Strategy<Value = Value> {
     })
 }
 
+fn security() -> impl Strategy<Value = Option<Value>> {
+    field(vec![
+        json!({"api": {"auth": "Anonymous", "secretName": "s"}}),
+        json!({"api": {"secretName": "s"}}),
+        json!({"api": {"auth": "Anonymous"}}),
+    ])
+}
+
 fn manifest() -> impl Strategy<Value = Value> {
-    let times = (duration(), duration(), duration(), duration());
-    (source(), role(), role(), accelerator(), routing(), times).prop_map(
-        |(source, prefill, decode, accelerator, routing, (ttft, itl, ttl, timeout))| {
+    let times = (duration(), duration(), duration(), duration(), duration(), duration(), duration());
+    (source(), role(), role(), accelerator(), routing(), security(), times).prop_map(
+        |(source, prefill, decode, accelerator, routing, security, times)| {
+            let (ttft, itl, ttl, timeout, interval, stable, gap) = times;
             let spec = object(vec![
                 ("model", Some(json!({"name": "m", "source": source}))),
                 ("prefill", Some(prefill)),
@@ -151,6 +172,9 @@ fn manifest() -> impl Strategy<Value = Value> {
                 ("slo", Some(object(vec![("ttft", ttft), ("itl", itl)]))),
                 ("sessions", Some(object(vec![("ttl", ttl)]))),
                 ("drain", Some(object(vec![("timeout", timeout)]))),
+                ("security", security),
+                ("planner", Some(object(vec![("interval", interval), ("stabilisation", stable)]))),
+                ("workload", Some(object(vec![("gap", gap)]))),
             ]);
             let metadata = json!({"name": "chat"});
             json!({"apiVersion": "ampd.dev/v1alpha1", "kind": "AMPDService", "metadata": metadata, "spec": spec})

@@ -34,6 +34,9 @@ impl Checker {
                 other => self.wrong_type(node, path, "a string or an integer", other),
             };
         }
+        if schema["x-kubernetes-preserve-unknown-fields"] == true && matches!(node.value, Value::Map(_)) {
+            return Some(node.to_json());
+        }
         match (schema["type"].as_str().unwrap_or_default(), &node.value) {
             ("object", Value::Map(entries)) => Some(self.object(schema, node, path, entries)),
             ("array", Value::List(nodes)) => self.list(schema, node, path, nodes),
@@ -114,11 +117,19 @@ impl Checker {
             return None;
         }
         let set = schema["x-kubernetes-list-type"] == "set";
-        let mut right = Vec::new();
+        // Items of a map are told apart by their keys alone.
+        let keys: Option<Vec<&str>> = schema["x-kubernetes-list-map-keys"]
+            .as_array()
+            .map(|keys| keys.iter().filter_map(Json::as_str).collect());
+        let same = |one: &Json, other: &Json| match &keys {
+            Some(keys) => keys.iter().all(|key| one[*key] == other[*key]),
+            None => set && one == other,
+        };
+        let mut right: Vec<Json> = Vec::new();
         for (index, node) in nodes.iter().enumerate() {
             let field = format!("{path}[{index}]");
             if let Some(value) = self.check(&schema["items"], node, &field) {
-                if set && right.contains(&value) {
+                if right.iter().any(|other| same(other, &value)) {
                     self.wrong(&field, node.line, "is there twice");
                 }
                 right.push(value);

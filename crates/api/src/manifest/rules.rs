@@ -2,8 +2,8 @@
 
 use crate::schema::{self, Bounds};
 use crate::service::{
-    AMPDServiceSpec, Accelerator, Drain, Model, ModelSource, Policy, Role, Routing, Sessions, SignalSource,
-    Slo,
+    AMPDServiceSpec, Accelerator, ApiAuth, Drain, Model, ModelCache, ModelSource, Planner, Policy, Role,
+    Routing, Security, Sessions, SignalSource, Slo, Workload,
 };
 use crate::values;
 
@@ -12,6 +12,7 @@ use crate::values;
 pub struct Sections {
     /// Absent where the manifest has none that can be read.
     pub source: Option<ModelSource>,
+    pub cache: ModelCache,
     pub slo: Slo,
     pub accelerator: Option<Accelerator>,
     pub prefill: Role,
@@ -19,14 +20,42 @@ pub struct Sections {
     pub routing: Routing,
     pub sessions: Sessions,
     pub drain: Drain,
+    pub workload: Workload,
+    pub planner: Planner,
+    pub security: Security,
 }
 
 impl From<&AMPDServiceSpec> for Sections {
     fn from(spec: &AMPDServiceSpec) -> Self {
-        let AMPDServiceSpec { model, slo, accelerator, prefill, decode, routing, sessions, drain } =
-            spec.clone();
-        let Model { source, .. } = model;
-        Self { source: Some(source), slo, accelerator, prefill, decode, routing, sessions, drain }
+        let AMPDServiceSpec {
+            model,
+            slo,
+            accelerator,
+            prefill,
+            decode,
+            routing,
+            sessions,
+            drain,
+            workload,
+            planner,
+            security,
+            ..
+        } = spec.clone();
+        let Model { source, cache, .. } = model;
+        Self {
+            source: Some(source),
+            cache,
+            slo,
+            accelerator,
+            prefill,
+            decode,
+            routing,
+            sessions,
+            drain,
+            workload,
+            planner,
+            security,
+        }
     }
 }
 
@@ -56,7 +85,20 @@ impl Found {
 /// Every rule that the service breaks.
 pub fn violations(sections: &Sections) -> Vec<Violation> {
     let mut found = Found::default();
-    let Sections { source, slo, accelerator, prefill, decode, routing, sessions, drain } = sections;
+    let Sections {
+        source,
+        cache,
+        slo,
+        accelerator,
+        prefill,
+        decode,
+        routing,
+        sessions,
+        drain,
+        workload,
+        planner,
+        security,
+    } = sections;
 
     if let Some(ModelSource { hugging_face, persistent_volume_claim, path }) = source {
         let places = [hugging_face.is_some(), persistent_volume_claim.is_some(), path.is_some()];
@@ -71,10 +113,26 @@ pub fn violations(sections: &Sections) -> Vec<Violation> {
         ("routing.window", &routing.window, schema::WINDOW),
         ("sessions.ttl", &sessions.ttl, schema::TTL),
         ("drain.timeout", &drain.timeout, schema::TIMEOUT),
+        ("planner.interval", &planner.interval, schema::INTERVAL),
+        ("planner.stabilisation", &planner.stabilisation, schema::STABILISATION),
     ] {
         if !within(text, bounds) {
             found.wrong(field, &[], format!("is {text:?}, {}", bounds.message()));
         }
+    }
+    if let Some(text) = &cache.size_limit
+        && !is_memory(text)
+    {
+        found.wrong("model.cache.sizeLimit", &[], format!("is {text:?}, must be from 1Mi to 64Ti"));
+    }
+    if let Some(gap) = &workload.gap
+        && !within(gap, schema::GAP)
+    {
+        found.wrong("workload.gap", &[], format!("is {gap:?}, {}", schema::GAP.message()));
+    }
+    if security.api.auth == ApiAuth::Anonymous && security.api.secret_name.is_some() {
+        let what = "must be absent where auth is Anonymous";
+        found.wrong("security.api.secretName", &["security.api.auth"], what);
     }
     for (name, role) in [("prefill", prefill), ("decode", decode)] {
         role_violations(name, role, accelerator.is_some(), &mut found);
@@ -114,8 +172,9 @@ fn role_violations(name: &str, role: &Role, accelerated: bool, found: &mut Found
         let what = format!("is {chunk}, must not be above tokenBudget, {budget}");
         found.wrong(&field("engine.prefillChunk"), &[&field("engine.tokenBudget")], what);
     }
+    found.0.extend(super::pod_rules::violations(name, &role.pod));
     if let Some(text) = &engine.kv_cache
-        && values::memory(text).is_none_or(|bytes| !schema::MEMORY_BYTES.contains(&bytes))
+        && !is_memory(text)
     {
         found.wrong(&field("engine.kvCache"), &[], format!("is {text:?}, must be from 1Mi to 64Ti"));
     }
@@ -123,6 +182,11 @@ fn role_violations(name: &str, role: &Role, accelerated: bool, found: &mut Found
         let what = "must contain 1 without an accelerator";
         found.wrong(&field("tensorParallel"), &["accelerator"], what);
     }
+}
+
+/// Whether a text is an amount of memory within the bounds.
+pub(super) fn is_memory(text: &str) -> bool {
+    values::memory(text).is_some_and(|bytes| schema::MEMORY_BYTES.contains(&bytes))
 }
 
 fn within(text: &str, bounds: Bounds) -> bool {

@@ -54,6 +54,23 @@ impl Node {
         entries.iter().find(|entry| entry.name == name)
     }
 
+    /// The node as JSON, without the nulls of maps.
+    pub fn to_json(&self) -> serde_json::Value {
+        match &self.value {
+            Value::Null => serde_json::Value::Null,
+            Value::Bool(value) => (*value).into(),
+            Value::Integer(value) => (*value).into(),
+            Value::Number(value) => (*value).into(),
+            Value::Text(text) => text.as_str().into(),
+            Value::List(nodes) => nodes.iter().map(Self::to_json).collect(),
+            Value::Map(entries) => entries
+                .iter()
+                .filter(|entry| entry.node.value != Value::Null)
+                .map(|entry| (entry.name.clone(), entry.node.to_json()))
+                .collect(),
+        }
+    }
+
     /// The line of the field of this path, or of the nearest one around it that is there.
     pub fn line_of(&self, path: &str) -> u64 {
         let (mut node, mut line) = (self, self.line);

@@ -71,7 +71,7 @@ fn count<T: TryFrom<i32>>(field: &str, number: i32) -> Result<T, FieldErrors> {
 
 fn model(model: &service::Model) -> Result<Model, FieldErrors> {
     let service::ModelSource { hugging_face, persistent_volume_claim, path } = model.source.clone();
-    let source = if let Some(service::HuggingFace { repo, revision, file }) = hugging_face {
+    let source = if let Some(service::HuggingFace { repo, revision, file, .. }) = hugging_face {
         ModelSource::HuggingFace { repo, revision, file }
     } else if let Some(service::PersistentVolumeClaim { claim_name, path }) = persistent_volume_claim {
         ModelSource::PersistentVolumeClaim { claim_name, path }

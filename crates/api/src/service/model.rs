@@ -26,6 +26,23 @@ pub struct Model {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 16, max = 10_485_760))]
     pub max_context_tokens: Option<i32>,
+    /// Where pods keep a model that they fetch. `ampd local` has a cache of its own.
+    #[serde(default)]
+    pub cache: ModelCache,
+}
+
+/// Where pods keep a model that they fetch.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ModelCache {
+    /// A claim that all pods can write, so that the model is fetched once. Each pod fetches for itself where it is absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
+    pub claim_name: Option<String>,
+    /// Most bytes of a pod's own copy.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "schema::memory")]
+    pub size_limit: Option<String>,
 }
 
 /// Where the model comes from: exactly one of the fields.
@@ -63,6 +80,26 @@ pub struct HuggingFace {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 200), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._/-]*\.gguf$"))]
     pub file: Option<String>,
+    /// The Secret with a token for repositories that ask for one. `ampd local` takes `HF_TOKEN`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token_secret: Option<TokenSecret>,
+}
+
+/// A Secret with a token of Hugging Face.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct TokenSecret {
+    /// The Secret, in the namespace of the service.
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]
+    pub name: String,
+    /// Its key.
+    #[serde(default = "token")]
+    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9._-]+$"))]
+    pub key: String,
+}
+
+fn token() -> String {
+    "token".into()
 }
 
 fn main_branch() -> String {

@@ -6,6 +6,7 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::PodOptions;
 use crate::schema;
 
 /// The workers of one role.
@@ -25,6 +26,8 @@ pub struct Role {
     pub engine: Engine,
     /// What a worker's container asks for and may use. `ampd local` does not enforce it.
     pub resources: Resources,
+    /// What is added to the pods. `ampd local` takes no notice of it.
+    pub pod: PodOptions,
 }
 
 impl Default for Role {
@@ -34,6 +37,7 @@ impl Default for Role {
             tensor_parallel: vec![1],
             engine: Engine::default(),
             resources: Resources::default(),
+            pod: PodOptions::default(),
         }
     }
 }

@@ -1,0 +1,56 @@
+//! Rules of what is added to pods.
+
+use super::rules::{Violation, is_memory};
+use crate::service::{EnvironmentVariable, PodOptions, Toleration, TolerationOperator, Volume};
+
+/// Every rule that the additions to the pods of `role` break.
+pub fn violations(role: &str, pod: &PodOptions) -> Vec<Violation> {
+    let mut found = Vec::new();
+    let mut wrong = |field: String, what: &str| {
+        let field = format!("spec.{role}.pod.{field}");
+        found.push(Violation { reads: vec![field.clone()], field, what: what.to_owned() });
+    };
+    for (index, toleration) in pod.tolerations.iter().enumerate() {
+        if !toleration_fits(toleration) {
+            let what = "needs a key where operator is Equal, and no value where it is Exists";
+            wrong(format!("tolerations[{index}]"), what);
+        }
+    }
+    for (index, variable) in pod.env.iter().enumerate() {
+        let EnvironmentVariable { name, value, secret_key_ref, config_map_key_ref } = variable;
+        if [value.is_some(), secret_key_ref.is_some(), config_map_key_ref.is_some()]
+            .map(u8::from)
+            .iter()
+            .sum::<u8>()
+            != 1
+        {
+            let what = "must have exactly one of value, secretKeyRef and configMapKeyRef";
+            wrong(format!("env[{index}]"), what);
+        }
+        if name.starts_with("AMPD_") {
+            wrong(format!("env[{index}].name"), "must not begin with AMPD_: those are the operator's");
+        }
+    }
+    for (index, volume) in pod.volumes.iter().enumerate() {
+        let Volume { secret, config_map, persistent_volume_claim, empty_dir, .. } = volume;
+        let kinds =
+            [secret.is_some(), config_map.is_some(), persistent_volume_claim.is_some(), empty_dir.is_some()];
+        if kinds.map(u8::from).iter().sum::<u8>() != 1 {
+            let what = "must have exactly one of secret, configMap, persistentVolumeClaim and emptyDir";
+            wrong(format!("volumes[{index}]"), what);
+        }
+        if let Some(limit) = empty_dir.as_ref().and_then(|folder| folder.size_limit.as_ref())
+            && !is_memory(limit)
+        {
+            wrong(format!("volumes[{index}].emptyDir.sizeLimit"), "must be from 1Mi to 64Ti");
+        }
+    }
+    found
+}
+
+fn toleration_fits(toleration: &Toleration) -> bool {
+    match toleration.operator {
+        TolerationOperator::Equal => toleration.key.is_some(),
+        TolerationOperator::Exists => toleration.value.is_none(),
+    }
+}

@@ -24,11 +24,10 @@ use std::os::unix::process::CommandExt;
 use anyhow::Context;
 use clap::Subcommand;
 
-use clients::Client;
+pub(crate) use clients::Client;
 pub(crate) use packages::obstacle;
-pub(crate) use up::{Parts, up};
-
 pub(crate) use state::State;
+pub(crate) use up::{Parts, up};
 
 /// The purpose of the cluster that is used by hand; tests have another one.
 const BY_HAND: &str = "dev";

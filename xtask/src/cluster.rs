@@ -27,7 +27,7 @@ use clap::Subcommand;
 pub(crate) use clients::Client;
 pub(crate) use packages::obstacle;
 pub(crate) use state::State;
-pub(crate) use up::{Parts, up};
+pub(crate) use up::up;
 
 /// The purpose of the cluster that is used by hand; tests have another one.
 const BY_HAND: &str = "dev";
@@ -38,8 +38,11 @@ pub(crate) enum Action {
     /// Starts it, or brings its images up to date when it runs.
     Up {
         /// No node: objects can be made and are worked on by controllers, but no pod runs.
-        #[arg(long)]
+        #[arg(long, conflicts_with = "nodes")]
         control_plane: bool,
+        /// How many nodes.
+        #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u8).range(1..=up::MOST_NODES))]
+        nodes: u8,
     },
     /// Takes it down with everything in it.
     Down,
@@ -60,8 +63,8 @@ pub(crate) fn act(action: Action) -> anyhow::Result<()> {
     }
     let state = State::of_checkout(BY_HAND)?;
     match action {
-        Action::Up { control_plane } => {
-            up(&state, if control_plane { Parts::ControlPlane } else { Parts::All })?;
+        Action::Up { control_plane, nodes } => {
+            up(&state, if control_plane { 0 } else { nodes.into() })?;
             eprintln!(
                 "{} is up. Next: `cargo xtask cluster exec -- kubectl get pods -A`, or `cargo xtask cluster shell` for \
                  a shell with kubectl and helm; `cargo xtask cluster down` ends it. Logs are in {}.",

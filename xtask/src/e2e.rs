@@ -1,6 +1,6 @@
 //! `cargo xtask e2e`: the tests on a real Kubernetes.
 
-use crate::cluster::{self, Parts, State};
+use crate::cluster::{self, State};
 use crate::command::{cargo, run};
 use crate::equipment::equip;
 
@@ -16,7 +16,7 @@ pub(crate) fn run_tests(filters: &[String]) -> anyhow::Result<()> {
         anyhow::bail!("no cluster can run here: {obstacle}");
     }
     let state = State::of_checkout(PURPOSE)?;
-    let result = cluster::up(&state, Parts::All).and_then(|()| {
+    let result = cluster::up(&state, 1).and_then(|()| {
         let mut tests = cluster::Client::new(&state)?.command(cargo(&[]).get_program())?;
         tests.current_dir(crate::command::root());
         // What is missing is fetched and built before: there is no way out of the cluster's network.

@@ -56,6 +56,22 @@ pub(crate) fn make(state: &State) -> anyhow::Result<()> {
     forward(state, 1)
 }
 
+/// Makes the network of another node, plugged into the first one's bridge.
+pub(crate) fn join(state: &State, node: usize) -> anyhow::Result<()> {
+    let name = namespace(state, node);
+    run(program("ip").args(["netns", "add", &name]))?;
+    let plug = format!("to-{node}");
+    ip(state, 1, &["link", "add", &plug, "type", "veth", "peer", "name", "eth0", "netns", &name])?;
+    ip(state, 1, &["link", "set", &plug, "master", BRIDGE, "up"])?;
+    ip(state, node, &["link", "set", "lo", "up"])?;
+    ip(state, node, &["address", "add", &format!("{}/24", address(node)), "dev", "eth0"])?;
+    ip(state, node, &["link", "set", "eth0", "up"])?;
+    ip(state, node, &["route", "add", "default", "via", &address(1)])?;
+    // The way to its pods; the default route is its own way to the first node's.
+    ip(state, 1, &["route", "add", &format!("{}.0/24", pods(node)), "via", &address(node)])?;
+    forward(state, node)
+}
+
 fn forward(state: &State, node: usize) -> anyhow::Result<()> {
     inside(state, node, "sysctl", &["--quiet", "--write", "net.ipv4.ip_forward=1"])
 }

@@ -9,8 +9,10 @@ use super::processes::Component;
 use super::state::State;
 use super::{cgroups, network, runtime};
 
-/// The programs that run, and so are looked for when a cluster is taken up again.
-pub(crate) const PROGRAMS: [&str; 4] = [runtime::PROGRAM, "kubelet", "kube-proxy", "coredns"];
+/// The programs that run on each, and so are looked for when a cluster is taken up again.
+pub(crate) const PROGRAMS: [&str; 3] = [runtime::PROGRAM, "kubelet", "kube-proxy"];
+/// The one that runs beside the first node.
+pub(crate) const DNS: &str = "coredns";
 /// The accelerators that each node says it has; what asks for them runs on the CPU.
 const GPUS: u32 = 8;
 /// How long a component may take, on a machine that has much else to do.
@@ -79,7 +81,7 @@ pub(crate) fn start(
 /// The cluster's DNS, as a process beside the control plane: pods ask the first node's address.
 fn dns(state: &State, kubernetes: &Kubernetes, client: &Client, pki: &Pki) -> anyhow::Result<()> {
     // It may read what the DNS of every cluster may; this one is no pod and so has no ServiceAccount.
-    let own = pki.kubeconfig("coredns", "system:dns", None)?;
+    let own = pki.kubeconfig(DNS, "system:dns", None)?;
     let role = "--clusterrole=system:kube-dns";
     client.quiet(&["create", "clusterrolebinding", "dns", role, "--user=system:dns"])?;
     let reads = ["create", "clusterrole", "dns", "--verb=list,watch"];
@@ -105,7 +107,7 @@ fn dns(state: &State, kubernetes: &Kubernetes, client: &Client, pki: &Pki) -> an
     state.write("Corefile", &corefile)?;
     let config = state.path("Corefile");
     let mut dns =
-        Component::start(state, 1, &kubernetes.program("coredns"), ["-conf".as_ref(), config.as_os_str()])?;
+        Component::start(state, 1, &kubernetes.program(DNS), ["-conf".as_ref(), config.as_os_str()])?;
     let server = ready.parse()?;
     dns.ready(LIMIT, || network::answers(state, 1, server, "/ready"))
 }

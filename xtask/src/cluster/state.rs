@@ -11,7 +11,7 @@ use crate::command::root;
 
 /// The file that names the checkout whose cluster it is.
 const CHECKOUT: &str = "checkout";
-/// The file that marks a cluster as started; it says what the cluster consists of.
+/// The file that marks a cluster as started; it has the number of its nodes.
 const STARTED: &str = "started";
 
 /// A cluster's name and its folder, whether it runs or not.
@@ -77,14 +77,14 @@ impl State {
         std::fs::write(&path, contents).with_context(|| format!("cannot write {}", path.display()))
     }
 
-    /// Says that the cluster is whole, and what it consists of.
-    pub(crate) fn mark_started(&self, parts: &[&str]) -> anyhow::Result<()> {
-        self.write(STARTED, &parts.join("\n"))
+    /// Says that the cluster is whole, with this many nodes.
+    pub(crate) fn mark_started(&self, nodes: usize) -> anyhow::Result<()> {
+        self.write(STARTED, &nodes.to_string())
     }
 
-    /// What a whole cluster consists of.
-    pub(crate) fn started(&self) -> Option<Vec<String>> {
-        Some(std::fs::read_to_string(self.path(STARTED)).ok()?.lines().map(str::to_owned).collect())
+    /// The number of nodes of a whole cluster.
+    pub(crate) fn started(&self) -> Option<usize> {
+        std::fs::read_to_string(self.path(STARTED)).ok()?.parse().ok()
     }
 }
 

@@ -7,32 +7,21 @@ use super::kubernetes::Kubernetes;
 use super::state::State;
 use super::{control, down, images, network, node, packages, processes, runtime, sysctls};
 
-/// What a cluster consists of.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Parts {
-    /// API server and controllers alone: pods wait for a node for ever.
-    ControlPlane,
-    /// A node too.
-    All,
-}
+/// Nodes that a cluster can have.
+pub(crate) const MOST_NODES: i64 = 2;
 
-impl Parts {
-    fn programs(self) -> Vec<&'static str> {
-        let nodes = if self == Self::All { &node::PROGRAMS[..] } else { &[] };
-        control::PROGRAMS.iter().chain(nodes).copied().collect()
-    }
-}
-
-/// Starts the cluster with the current images. One that runs is kept and given new images alone.
-pub(crate) fn up(state: &State, parts: Parts) -> anyhow::Result<()> {
+/// Starts the cluster with this many nodes and the current images. One that runs is kept and given new images alone. With
+/// no node, objects can be made and are worked on by controllers, but pods wait for ever.
+pub(crate) fn up(state: &State, nodes: usize) -> anyhow::Result<()> {
     packages::install()?;
     let kubernetes = Kubernetes::built()?;
     let client = Client::new(state)?;
-    let images = if parts == Parts::All { images::build(&kubernetes)? } else { Vec::new() };
+    let images = if nodes > 0 { images::build(&kubernetes)? } else { Vec::new() };
+    let load = |node| images.iter().try_for_each(|image| image.load(state, node));
     down::orphans()?;
     let _lock = state.lock()?;
-    if runs(state, parts)? {
-        return images.iter().try_for_each(|image| image.load(state, 1));
+    if let Some(there) = runs(state)?.filter(|there| *there >= nodes) {
+        return (1..=there).filter(|_| nodes > 0).try_for_each(load);
     }
     down::down(state)?;
     let begin = Instant::now();
@@ -40,21 +29,25 @@ pub(crate) fn up(state: &State, parts: Parts) -> anyhow::Result<()> {
     sysctls::save()?;
     network::make(state)?;
     let pki = control::start(state, &kubernetes, &client)?;
-    if parts == Parts::All {
-        runtime::start(state, 1)?;
-        images.iter().try_for_each(|image| image.load(state, 1))?;
-        node::start(state, &kubernetes, &client, &pki, 1)?;
+    for node in 1..=nodes {
+        if node > 1 {
+            network::join(state, node)?;
+        }
+        runtime::start(state, node)?;
+        load(node)?;
+        node::start(state, &kubernetes, &client, &pki, node)?;
     }
-    state.mark_started(&parts.programs())?;
+    state.mark_started(nodes)?;
     eprintln!("{} started in {:.1} s", state.name, begin.elapsed().as_secs_f64());
     Ok(())
 }
 
-/// Whether the cluster has been started with at least these parts and all its programs still run.
-fn runs(state: &State, parts: Parts) -> anyhow::Result<bool> {
-    let Some(started) = state.started() else { return Ok(false) };
+/// The number of nodes of the cluster, if it has been started and all its programs still run.
+fn runs(state: &State) -> anyhow::Result<Option<usize>> {
+    let Some(nodes) = state.started() else { return Ok(None) };
     let running = processes::running(state)?;
-    let wanted = parts.programs();
-    let whole = wanted.iter().all(|program| started.iter().any(|started| started == program));
-    Ok(whole && started.iter().all(|program| running.contains(program)))
+    let count = |program: &str| running.iter().filter(|running| *running == program).count();
+    let once =
+        control::PROGRAMS.iter().chain(&[node::DNS][..usize::from(nodes > 0)]).all(|name| count(name) > 0);
+    Ok((once && node::PROGRAMS.iter().all(|name| count(name) >= nodes)).then_some(nodes))
 }

@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 
@@ -10,6 +11,8 @@ use anyhow::Context;
 const LAYOUT: u32 = 2;
 /// The file that marks a folder as whole.
 const WHOLE: &str = "complete";
+/// How long a folder that is not used any more is kept: another task may be at work with it.
+const KEPT: Duration = Duration::from_hours(24);
 
 /// The folder that `AMPD_CACHE` names, or `~/.cache/ampd`; a variable that is empty counts as not set.
 pub(crate) fn root() -> anyhow::Result<PathBuf> {
@@ -26,6 +29,25 @@ pub(crate) fn folder(
     make: impl FnOnce(&Path) -> anyhow::Result<()>,
 ) -> anyhow::Result<PathBuf> {
     folder_in(&root()?, name, source, make)
+}
+
+/// Removes folders of the same name that were made from something else and have not been made or marked for a day;
+/// `place` itself is marked as in use.
+pub(crate) fn forget_others(place: &Path) -> anyhow::Result<()> {
+    std::fs::write(place.join(WHOLE), "")?;
+    let name = place.file_name().unwrap_or_default().to_string_lossy();
+    let (prefix, _) = name.rsplit_once('-').context("a folder without a key")?;
+    for entry in std::fs::read_dir(place.parent().unwrap_or(place))?.filter_map(Result::ok) {
+        let other = entry.path();
+        let found = entry.file_name().to_string_lossy().into_owned();
+        let same = found.rsplit_once('-').is_some_and(|(found, _)| found == prefix) && other != place;
+        let marked = std::fs::metadata(other.join(WHOLE)).and_then(|file| file.modified());
+        let old = marked.is_ok_and(|time| time.elapsed().is_ok_and(|age| age > KEPT));
+        if same && old {
+            std::fs::remove_dir_all(&other).with_context(|| format!("cannot remove {}", other.display()))?;
+        }
+    }
+    Ok(())
 }
 
 fn folder_in(
@@ -64,7 +86,7 @@ mod tests {
         let make = |place: &Path| {
             made.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             std::fs::create_dir(place.join("part"))?;
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
             Ok(())
         };
         std::thread::scope(|scope| {

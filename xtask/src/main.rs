@@ -1,9 +1,12 @@
-//! Project tasks: `cargo xtask test` checks and tests everything, `cargo xtask bench` measures.
+//! Project tasks: `cargo xtask test` checks and tests everything, `cargo xtask bench` measures, `cargo xtask cluster`
+//! starts a Kubernetes.
 
 mod bench;
 mod cache;
+mod cluster;
 mod command;
 mod deny;
+mod e2e;
 mod equipment;
 mod model;
 mod prometheus;
@@ -30,6 +33,16 @@ enum Task {
         /// Names of benches.
         names: Vec<String>,
     },
+    /// A real Kubernetes to work with by hand, in network namespaces of its own.
+    Cluster {
+        #[command(subcommand)]
+        action: cluster::Action,
+    },
+    /// Starts a Kubernetes of its own, runs the tests on it whose names contain one of these, or all, and takes it down.
+    E2e {
+        /// Parts of tests' names.
+        filters: Vec<String>,
+    },
     /// Builds the documentation, warnings denied.
     Docs,
 }
@@ -38,6 +51,8 @@ fn main() -> anyhow::Result<()> {
     match Arguments::parse().task {
         Task::Test => test::run_all(),
         Task::Bench { names } => bench::run_benches(&names),
+        Task::Cluster { action } => cluster::act(action),
+        Task::E2e { filters } => e2e::run_tests(&filters),
         Task::Docs => test::docs(),
     }
 }

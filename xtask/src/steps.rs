@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 #[derive(Debug, Default)]
 pub(crate) struct Steps {
     done: Vec<(String, Duration, anyhow::Result<()>)>,
+    skipped: Vec<(String, String)>,
 }
 
 impl Steps {
@@ -20,6 +21,12 @@ impl Steps {
         self.done.push((name.to_owned(), start.elapsed(), result));
     }
 
+    /// Notes that a step cannot be run here, and why.
+    pub(crate) fn skip(&mut self, name: &str, why: &str) {
+        eprintln!("== {name} skipped: {why}");
+        self.skipped.push((name.to_owned(), why.to_owned()));
+    }
+
     /// Prints a table of all steps.
     ///
     /// # Errors
@@ -31,8 +38,13 @@ impl Steps {
             let outcome = if result.is_ok() { "ok" } else { "FAILED" };
             println!("{name:<18} {:>9.1}  {outcome}", time.as_secs_f64());
         }
+        for (name, why) in &self.skipped {
+            println!("{name:<18} {:>9}  skipped: {why}", "");
+        }
         let failed = self.done.iter().filter(|(_, _, result)| result.is_err()).count();
-        println!("{} passed, {failed} failed", self.done.len() - failed);
+        let skipped =
+            if self.skipped.is_empty() { String::new() } else { format!(", {} skipped", self.skipped.len()) };
+        println!("{} passed, {failed} failed{skipped}", self.done.len() - failed);
         if failed > 0 { Err(anyhow::anyhow!("{failed} steps failed")) } else { Ok(()) }
     }
 }

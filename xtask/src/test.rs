@@ -1,6 +1,6 @@
 //! `cargo xtask test`.
 
-use crate::command::{cargo, run};
+use crate::command::{cargo, in_ci, run};
 use crate::deny;
 use crate::equipment::equip;
 use crate::steps::Steps;
@@ -23,6 +23,10 @@ pub(crate) fn run_all() -> anyhow::Result<()> {
         run(&mut cargo(&lints))
     });
     steps.step("tests", run_tests);
+    match crate::cluster::obstacle() {
+        Some(obstacle) if !in_ci() => steps.skip("cluster", &format!("no cluster can run here: {obstacle}")),
+        _ => steps.step("cluster", || crate::e2e::run_tests(&[])),
+    }
     steps.step("documentation", docs);
     steps.step("dependencies", deny::check);
     steps.finish()

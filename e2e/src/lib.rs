@@ -1,0 +1,3 @@
+//! What tests of the whole share: a real Kubernetes, looked at through its API.
+
+pub mod cluster;

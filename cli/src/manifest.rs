@@ -4,7 +4,7 @@ use std::io::Read as _;
 use std::path::Path;
 
 use ampd_api::resolved::ModelSource;
-use ampd_api::{FieldErrors, MAX_BYTES, Service};
+use ampd_api::{AMPDService, FieldErrors, MAX_BYTES, Service};
 
 use crate::model::{HubModel, ModelRef};
 
@@ -50,6 +50,11 @@ pub(crate) enum ManifestError {
 
 /// Reads a manifest: a file, standard input for `-`, or the default one.
 pub(crate) fn load(file: Option<&Path>) -> Result<Service, ManifestError> {
+    Ok(load_with_resource(file)?.1)
+}
+
+/// The same, with the resource as the manifest has it.
+pub(crate) fn load_with_resource(file: Option<&Path>) -> Result<(AMPDService, Service), ManifestError> {
     let Some(path) = file else { return parse("smollm2.yaml", DEFAULT.as_bytes()) };
     let is_stdin = path == Path::new("-");
     let name = if is_stdin { "on standard input".to_owned() } else { path.display().to_string() };
@@ -67,8 +72,12 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Service, ManifestError> {
     }
 }
 
-fn parse(name: &str, text: &[u8]) -> Result<Service, ManifestError> {
-    Service::parse(text).map_err(|errors| ManifestError::Invalid { name: name.to_owned(), errors })
+fn parse(name: &str, text: &[u8]) -> Result<(AMPDService, Service), ManifestError> {
+    let read = ampd_api::parse(text).and_then(|resource| {
+        let service = Service::resolve(&resource)?;
+        Ok((resource, service))
+    });
+    read.map_err(|errors| ManifestError::Invalid { name: name.to_owned(), errors })
 }
 
 /// Where the model of a manifest is to be had on this machine.

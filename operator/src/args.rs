@@ -42,6 +42,9 @@ pub struct Args {
     /// Where /metrics is read; beyond loopback under TLS, by whom the API server lets read it.
     #[arg(long, env = "AMPD_METRICS_LISTEN", default_value = "127.0.0.1:8081")]
     pub metrics_listen: SocketAddr,
+    /// Ends at once: with success if an operator works and services would be taken up.
+    #[arg(long)]
+    pub verify: bool,
     /// Form of the log: human or json.
     #[arg(long, env = "AMPD_LOG_FORMAT", default_value = "json")]
     pub log_format: ampd_telemetry::logging::Format,

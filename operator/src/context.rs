@@ -6,9 +6,11 @@ use std::time::Duration;
 use ampd_api::AMPDService;
 use ampd_render::Settings;
 use ampd_telemetry::OperatorMetrics;
+use kube::core::DeserializeGuard;
 use kube::{Client, Resource as _};
 use parking_lot::RwLock;
 
+use crate::error::{ReconcileError, chain};
 use crate::report::{Reporter, Severity};
 use crate::service::dereference::Capabilities;
 
@@ -38,6 +40,13 @@ impl Context {
     /// Counts a write.
     pub(crate) fn wrote(&self, kind: &'static str, verb: &'static str) {
         self.metrics.writes.with([kind, verb]).inc();
+    }
+
+    /// Writes an event about a service that could not be brought to its manifest.
+    pub(crate) fn tell_failure(&self, object: &DeserializeGuard<AMPDService>, error: &ReconcileError) {
+        let mut about = object.object_ref(&());
+        about.kind = Some(ampd_api::KIND.into());
+        self.reporter.publish(about, error.kind(), &chain(error), Severity::Warning);
     }
 
     /// Writes an event about a service.

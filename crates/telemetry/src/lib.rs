@@ -14,6 +14,7 @@ pub mod trace;
 pub use family::{Counters, Gauges, Histograms};
 pub use load::{KvBlocks, LoadSample};
 pub use prometheus::{Gauge, Histogram, IntCounter};
+pub use table::operator::OperatorMetrics;
 pub use table::sidecar::SidecarMetrics;
 pub use table::worker::WorkerMetrics;
 pub use trace::TraceContext;

@@ -63,16 +63,16 @@ impl Sidecars {
 
     /// What the decode pods hold. One that does not answer is left out.
     pub async fn held(&self, pods: impl Iterator<Item = &Pod>) -> BTreeMap<String, Held> {
-        let asked = pods.filter_map(|pod| Some((pod.name_any(), address(pod, STATUS)?)));
-        futures::stream::iter(asked)
-            .map(|(name, address)| async move {
-                let status: Status = self.http.get(address).send().await.ok()?.json().await.ok()?;
-                Some((name, Held { rounds: status.open_rounds, kv_tokens: status.held_kv_tokens }))
-            })
-            .buffer_unordered(AT_ONCE)
-            .filter_map(std::future::ready)
-            .collect()
-            .await
+        let asked: Vec<_> =
+            pods.filter_map(|pod| Some((pod.name_any(), address(pod, STATUS)?))).collect();
+        let answers = asked.into_iter().map(|(name, address)| self.ask(name, address));
+        let found: Vec<_> = futures::stream::iter(answers).buffer_unordered(AT_ONCE).collect().await;
+        found.into_iter().flatten().collect()
+    }
+
+    async fn ask(&self, name: String, address: String) -> Option<(String, Held)> {
+        let status: Status = self.http.get(address).send().await.ok()?.json().await.ok()?;
+        Some((name, Held { rounds: status.open_rounds, kv_tokens: status.held_kv_tokens }))
     }
 
     /// Has a pod take nothing new, or take it again. A pod that does not answer is asked again at the next reconcile.

@@ -149,7 +149,7 @@ async fn more_than_may_be_served_at_once_is_told_to_come_again() {
     assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (503, Some("overloaded")));
     assert_eq!(answer.header("retry-after"), "1");
     drop(first);
-    cluster::eventually("the place is free again", || async {
+    eventually("the place is free again", || async {
         client.chat("third", &[user("hi")], json!({})).await.status == 200
     })
     .await;

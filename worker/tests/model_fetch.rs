@@ -40,13 +40,13 @@ impl Scene {
         Self { hub, root, place: tempfile::tempdir().unwrap() }
     }
 
-    fn into(&self) -> PathBuf {
+    fn folder(&self) -> PathBuf {
         self.place.path().join("model")
     }
 
     fn start(&self, name: &str, more: &[&str]) -> Process {
         let mut command = Command::new(env!("CARGO_BIN_EXE_ampd-model"));
-        command.args(["fetch", "--attempts", "2", "--into"]).arg(self.into()).args(more);
+        command.args(["fetch", "--attempts", "2", "--into"]).arg(self.folder()).args(more);
         command.env("HF_ENDPOINT", self.hub.url()).env_remove("HF_TOKEN");
         Process::start(name, command, self.root.path()).unwrap()
     }
@@ -64,7 +64,7 @@ impl Scene {
     /// Waits until some bytes of a file are on the disk.
     async fn some_bytes(&self) -> u64 {
         let partial = || -> Option<u64> {
-            let entries = std::fs::read_dir(self.into()).ok()?;
+            let entries = std::fs::read_dir(self.folder()).ok()?;
             let mut files = entries.filter_map(|entry| entry.ok());
             let found = files.find(|entry| entry.file_name().to_string_lossy().ends_with(".partial"))?;
             Some(found.metadata().ok()?.len()).filter(|len| *len > 0)
@@ -90,9 +90,9 @@ async fn both_layouts_can_be_loaded_from_their_folder() {
         for line in process.output().lines() {
             assert!(line.starts_with('{') && line.ends_with('}'), "{line}");
         }
-        TextModel::load(&scene.into()).unwrap();
+        TextModel::load(&scene.folder()).unwrap();
         assert_eq!(
-            ampd_engine::model::read_config(&scene.into()).unwrap().layers,
+            ampd_engine::model::read_config(&scene.folder()).unwrap().layers,
             TinyModel::new(Family::Llama).layers
         );
     }
@@ -110,7 +110,7 @@ async fn of_two_on_one_folder_one_fetches_and_the_other_waits() {
     assert!(second.output().contains("another process works on"), "{}", second.output());
     let bodies = scene.hub.seen().into_iter().filter(|seen| seen.at_store && seen.method == "GET").count();
     assert_eq!(bodies, 1);
-    TextModel::load(&scene.into()).unwrap();
+    TextModel::load(&scene.folder()).unwrap();
 }
 
 #[tokio::test]
@@ -132,7 +132,7 @@ async fn who_waits_takes_over_from_one_that_was_killed_and_goes_on() {
     let seen = scene.hub.seen();
     let last = seen.iter().rfind(|seen| seen.at_store && seen.method == "GET").unwrap();
     assert!(last.range.is_some(), "{last:?}");
-    TextModel::load(&scene.into()).unwrap();
+    TextModel::load(&scene.folder()).unwrap();
 }
 
 #[tokio::test]

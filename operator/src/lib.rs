@@ -1,1 +1,4 @@
 //! The operator: from `AMPDService` objects to what runs them.
+
+pub mod condition;
+mod text;

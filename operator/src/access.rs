@@ -36,7 +36,11 @@ pub const SERVICES: &[Rule] = &[
     rule(&["networking.k8s.io"], &["networkpolicies"], CHILD),
     rule(&["policy"], &["poddisruptionbudgets"], CHILD),
     rule(&["rbac.authorization.k8s.io"], &["roles", "rolebindings"], CHILD),
-    rule(&["monitoring.coreos.com"], &["podmonitors", "prometheusrules"], &["create", "delete", "list", "patch"]),
+    rule(
+        &["monitoring.coreos.com"],
+        &["podmonitors", "prometheusrules"],
+        &["create", "delete", "list", "patch"],
+    ),
     rule(&[""], &["pods"], &["list", "patch", "watch"]),
     // By name, never listed.
     rule(&[""], &["secrets"], &["create", "get", "patch"]),

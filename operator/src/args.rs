@@ -91,7 +91,9 @@ mod tests {
         let parse = |more: &[&str]| Args::try_parse_from(["ampd-operator", "--name", "a"].iter().chain(more));
         let args = parse(&["--certificate-lifetime", "1h", "--concurrency", "2"]).unwrap();
         assert_eq!((args.certificate_lifetime, args.concurrency), (Duration::from_hours(1), 2));
-        for bad in [["--certificate-lifetime", "1m"], ["--concurrency", "0"], ["--worker-pull-policy", "Often"]] {
+        for bad in
+            [["--certificate-lifetime", "1m"], ["--concurrency", "0"], ["--worker-pull-policy", "Often"]]
+        {
             assert!(parse(&bad).is_err(), "{bad:?}");
         }
     }

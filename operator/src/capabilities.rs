@@ -35,7 +35,9 @@ pub(crate) async fn follow(context: Arc<Context>, stop: CancellationToken) {
     loop {
         match ask(&context.client).await {
             Ok(found) => *context.known.write() = found,
-            Err(error) => tracing::warn!(error = chain(&error), "the cluster's kinds are not known; the last ones stay"),
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the cluster's kinds are not known; the last ones stay")
+            }
         }
         tokio::select! {
             () = stop.cancelled() => return,

@@ -39,7 +39,7 @@ impl Context {
 
     /// Counts a write.
     pub(crate) fn wrote(&self, kind: &'static str, verb: &'static str) {
-        self.metrics.writes.with([kind, verb]).inc();
+        self.metrics.api_writes.with([kind, verb]).inc();
     }
 
     /// Writes an event about a service that could not be brought to its manifest.

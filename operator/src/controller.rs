@@ -88,7 +88,7 @@ pub(crate) async fn run(scope: Scope, context: Arc<Context>, concurrency: u16, s
             if let Err(error) = result
                 && !matches!(error, kube::runtime::controller::Error::ReconcilerFailed(..))
             {
-                metrics.watch_errors.inc();
+                metrics.watch_restarts.with(["AMPDService"]).inc();
                 tracing::warn!(error = &error as &dyn std::error::Error, "a watch is started again");
             }
             std::future::ready(())
@@ -98,7 +98,12 @@ pub(crate) async fn run(scope: Scope, context: Arc<Context>, concurrency: u16, s
 
 fn owns<K>(controller: Controller<Guarded>, scope: &Scope, managed: &watcher::Config) -> Controller<Guarded>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned + Send + 'static,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned
+        + Send
+        + 'static,
 {
     controller.owns(scope.api::<K>(), managed.clone())
 }
@@ -112,7 +117,7 @@ fn service_of(pod: &PartialObjectMeta<Pod>) -> Option<ObjectRef<Guarded>> {
 async fn one(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
     let context = &shared.context;
     let started = Instant::now();
-    let _running = context.metrics.running();
+    context.metrics.reconciles_inflight.inc();
     let result = match &object.0 {
         Ok(resource) => match tokio::time::timeout(WHOLE, reconcile(resource, context)).await {
             Ok(result) => result,
@@ -121,7 +126,12 @@ async fn one(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Reconc
         Err(invalid) => Err(ReconcileError::InvalidObject(invalid.error.clone())),
     };
     let outcome = result.as_ref().map_or_else(ReconcileError::kind, |_| "ok");
-    context.metrics.reconciled(outcome, started.elapsed());
+    context.metrics.reconciles_inflight.dec();
+    context.metrics.reconciles.with([outcome]).inc();
+    context.metrics.reconcile_seconds.observe(started.elapsed().as_secs_f64());
+    if result.is_ok() {
+        context.metrics.last_success_seconds.set(jiff::Timestamp::now().as_second() as f64);
+    }
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     match result {
         Ok(wait) => {
@@ -129,7 +139,11 @@ async fn one(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Reconc
             Ok(Action::requeue(wait))
         }
         Err(error) => {
-            tracing::warn!(service = format!("{namespace}/{name}"), error = chain(&error), "the service is not as it should be");
+            tracing::warn!(
+                service = format!("{namespace}/{name}"),
+                error = chain(&error),
+                "the service is not as it should be"
+            );
             context.tell_failure(&object, &error);
             Err(error)
         }

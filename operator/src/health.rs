@@ -30,7 +30,11 @@ impl Health {
 ///
 /// # Errors
 /// When the socket fails.
-pub async fn probes(listener: TcpListener, health: Arc<Health>, stop: CancellationToken) -> std::io::Result<()> {
+pub async fn probes(
+    listener: TcpListener,
+    health: Arc<Health>,
+    stop: CancellationToken,
+) -> std::io::Result<()> {
     let app = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/readyz", get(readyz))

@@ -1,202 +1,284 @@
-//! Which replica works: the one that holds a Lease.
+//! Leadership by a `Lease`: of several replicas, one acts.
+//!
+//! # Guarantees
+//! At most one replica believes to lead at any time, as long as clocks run at about the same rate and whoever loses
+//! leadership stops acting at once: it ends its process. Writes are replacements of a version that was read, so that a
+//! late one changes nothing.
+//!
+//! # Caveats
+//! A process that stands still for longer than the difference of duration and deadline, between its look at the clock and a
+//! write, can still send that write. Whoever deletes the lease by hand lets a replica that has never seen it begin at once.
 
 mod decide;
+#[cfg(test)]
+mod simulation;
+#[cfg(test)]
+mod tests;
 
 use std::time::Duration;
 
+use jiff::Timestamp;
 use k8s_openapi::api::coordination::v1::{Lease, LeaseSpec};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::{MicroTime, ObjectMeta};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::MicroTime;
 use kube::Client;
-use kube::api::{Api, PostParams};
-use rand::RngExt as _;
+use kube::api::{Api, ObjectMeta, PostParams};
+use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout};
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::error::chain;
-use decide::{Decision, Record, decide};
+use decide::{Candidate, Clock, Decision, Record, Times};
 
-/// The Lease's name.
-pub const NAME: &str = "ampd-operator";
-/// A holder that has not renewed for so long is lost.
-const DURATION: Duration = Duration::from_secs(15);
-/// A holder that could not renew for so long gives up. The rest until [`DURATION`] is for clocks that run apart and for writes
-/// that are under way.
-const RENEW_DEADLINE: Duration = Duration::from_secs(10);
-/// Time between two tries.
-const RETRY: Duration = Duration::from_secs(2);
-/// How long one call may take.
-const CALL: Duration = Duration::from_secs(4);
+/// How long giving the lease back may take.
+const RELEASE: Duration = Duration::from_secs(5);
 
-/// Why leadership was not kept.
-#[derive(Debug, thiserror::Error)]
-pub enum LeaseError {
-    /// The Lease could not be renewed in time; another replica may work by now.
-    #[error("the Lease could not be renewed for {} s", RENEW_DEADLINE.as_secs())]
-    NotRenewed,
-    /// Another replica holds the Lease.
-    #[error("{0} holds the Lease now")]
-    Taken(String),
+/// Leadership, from [`Leadership::acquire`] until [`Leadership::lost`]. Dropping it stops renewals without giving the lease
+/// back.
+#[derive(Debug)]
+pub struct Leadership {
+    lost: CancellationToken,
+    stop: DropGuard,
+    renewing: JoinHandle<Holder>,
 }
 
-/// A replica that asks for the Lease.
-pub struct Candidate {
-    api: Api<Lease>,
-    identity: String,
-}
-
-/// The Lease, held.
-pub struct Held<'a> {
-    candidate: &'a Candidate,
-    lease: Lease,
-    /// Before the last write that went through was sent.
-    renewed: Instant,
-}
-
-impl Candidate {
-    /// A candidate by the name of `identity` for the Lease in `namespace`.
-    #[must_use]
-    pub fn new(client: Client, namespace: &str, identity: &str) -> Self {
-        Self { api: Api::namespaced(client, namespace), identity: identity.into() }
-    }
-
-    /// Waits until this replica holds the Lease; `None` when `stop` comes first.
-    pub async fn acquire(&self, stop: &CancellationToken) -> Option<Held<'_>> {
-        let mut seen: Option<Record> = None;
-        loop {
-            if let Some(held) = self.try_acquire(&mut seen).await {
-                return Some(held);
-            }
-            let wait = RETRY.mul_f64(rand::rng().random_range(0.8..1.2));
-            tokio::select! {
-                () = stop.cancelled() => return None,
-                () = sleep(wait) => {}
-            }
-        }
-    }
-
-    async fn try_acquire(&self, seen: &mut Option<Record>) -> Option<Held<'_>> {
-        let started = Instant::now();
-        let found = match timeout(CALL, self.api.get_opt(NAME)).await {
-            Ok(Ok(found)) => found,
-            Ok(Err(error)) => {
-                tracing::warn!(error = chain(&error), "the Lease cannot be read");
-                return None;
-            }
-            Err(_) => return None,
-        };
-        let Some(present) = found else {
-            let made = Lease {
-                metadata: ObjectMeta { name: Some(NAME.into()), ..ObjectMeta::default() },
-                spec: Some(self.spec(0)),
-            };
-            return self.write(started, async |api| api.create(&PostParams::default(), &made).await).await;
-        };
-        let spec = present.spec.clone().unwrap_or_default();
-        let record = Record::new(spec.holder_identity, present.metadata.resource_version.clone(), started, seen.take());
-        let decision = decide(&record, &self.identity, started, DURATION);
-        *seen = Some(record);
-        match decision {
-            Decision::Wait => None,
-            Decision::Take => {
-                let mut next = present;
-                next.spec = Some(self.spec(spec.lease_transitions.unwrap_or(0).saturating_add(1)));
-                self.write(started, async |api| api.replace(NAME, &PostParams::default(), &next).await).await
-            }
-        }
-    }
-
-    fn spec(&self, transitions: i32) -> LeaseSpec {
-        let now = MicroTime(jiff::Timestamp::now());
-        LeaseSpec {
-            holder_identity: Some(self.identity.clone()),
-            lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
-            acquire_time: Some(now.clone()),
-            renew_time: Some(now),
-            lease_transitions: Some(transitions),
-            ..LeaseSpec::default()
-        }
-    }
-
-    /// A write that another one came before is no error: it only lost.
-    async fn write(
-        &self,
-        started: Instant,
-        write: impl AsyncFnOnce(&Api<Lease>) -> Result<Lease, kube::Error>,
-    ) -> Option<Held<'_>> {
-        match timeout(CALL, write(&self.api)).await {
-            Ok(Ok(lease)) => Some(Held { candidate: self, lease, renewed: started }),
-            Ok(Err(error)) => {
-                tracing::debug!(error = chain(&error), "the Lease went to another");
-                None
-            }
-            Err(_) => None,
-        }
-    }
-}
-
-impl Held<'_> {
-    /// Renews until `stop`, then gives the Lease back, so that another replica need not wait.
+impl Leadership {
+    /// Waits until this replica leads; `None` when `shutdown` came first. Errors of the API are logged, and it tries on.
     ///
-    /// # Errors
-    /// When it is lost: whatever this replica does from then on, another may do too.
-    pub async fn keep(mut self, stop: &CancellationToken) -> Result<(), LeaseError> {
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => {
-                    self.release().await;
-                    return Ok(());
-                }
-                () = sleep(RETRY) => {}
+    /// `identity` names the replica, for example by its pod. What runs under the same name later is told apart.
+    pub async fn acquire(
+        client: Client,
+        namespace: &str,
+        name: &str,
+        identity: &str,
+        shutdown: &CancellationToken,
+    ) -> Option<Self> {
+        Self::of(Holder::new(Api::namespaced(client, namespace), name, identity, Times::default()), shutdown)
+            .await
+    }
+
+    async fn of(mut holder: Holder, shutdown: &CancellationToken) -> Option<Self> {
+        if !holder.acquired(shutdown).await {
+            holder.release().await;
+            return None;
+        }
+        tracing::info!(lease = holder.name, identity = holder.identity, "leading");
+        let (lost, stop) = (CancellationToken::new(), CancellationToken::new());
+        let renewing = tokio::spawn({
+            let (lost, stop) = (lost.clone(), stop.clone());
+            async move {
+                let over = lost.drop_guard();
+                holder.renewed(&stop).await;
+                drop(over);
+                holder
             }
-            self.renew().await?;
+        });
+        Some(Self { lost, stop: stop.drop_guard(), renewing })
+    }
+
+    /// Cancelled when this replica no longer leads. Whoever acts must stop at once, which is surest by ending the process.
+    #[must_use]
+    pub fn lost(&self) -> CancellationToken {
+        self.lost.clone()
+    }
+
+    /// Gives the lease back, so that another replica takes over without waiting. Nothing may act any more.
+    pub async fn release(self) {
+        drop(self.stop);
+        match self.renewing.await {
+            Ok(holder) => holder.release().await,
+            Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "the renewals broke off"),
+        }
+    }
+}
+
+/// A candidate with its API.
+#[derive(Debug)]
+struct Holder {
+    api: Api<Lease>,
+    name: String,
+    identity: String,
+    times: Times,
+    candidate: Candidate,
+    /// The lease as it was last read or written.
+    lease: Option<Lease>,
+    /// Whether it ever tried to take the lease: then it may have it, whatever the answers were.
+    claims: bool,
+    start: Instant,
+}
+
+impl Holder {
+    fn new(api: Api<Lease>, name: &str, identity: &str, times: Times) -> Self {
+        let identity = format!("{identity}_{:016x}", rand::random::<u64>());
+        let candidate = Candidate::new(identity.clone(), times);
+        let (name, start) = (name.to_owned(), Instant::now());
+        Self { api, name, identity, times, candidate, lease: None, claims: false, start }
+    }
+
+    fn now(&self) -> Clock {
+        self.start.elapsed()
+    }
+
+    /// Tries until this candidate holds the lease; `false` when it is to stop before.
+    async fn acquired(&mut self, stop: &CancellationToken) -> bool {
+        while !self.candidate.holds(self.now()) {
+            if self.candidate.held_until().is_some() {
+                // The answer came when its time was over already. It cannot know what others have done since.
+                self.candidate = Candidate::new(self.identity.clone(), self.times);
+            }
+            if stop.run_until_cancelled(self.step()).await.is_none() {
+                return false;
+            }
+        }
+        true
+    }
+
+    /// Keeps the lease until it is lost or given up.
+    async fn renewed(&mut self, stop: &CancellationToken) {
+        loop {
+            match stop.run_until_cancelled(self.step()).await {
+                Some(true) => {}
+                Some(false) => {
+                    tracing::error!(lease = self.name, "leadership is lost");
+                    return;
+                }
+                None => return,
+            }
         }
     }
 
-    async fn renew(&mut self) -> Result<(), LeaseError> {
-        let deadline = self.renewed + RENEW_DEADLINE;
-        loop {
-            let started = Instant::now();
-            let Some(left) = deadline.checked_duration_since(started).filter(|left| !left.is_zero()) else {
-                return Err(LeaseError::NotRenewed);
-            };
-            let mut next = self.lease.clone();
-            if let Some(spec) = &mut next.spec {
-                spec.renew_time = Some(MicroTime(jiff::Timestamp::now()));
+    /// Does what is due; `false` when leadership is over.
+    async fn step(&mut self) -> bool {
+        let sent = self.now();
+        match self.candidate.decide(sent) {
+            Decision::Lost => return false,
+            Decision::Wait(time) => sleep(time).await,
+            Decision::Read => self.ask(None, sent).await,
+            Decision::Create => self.ask(Some(self.claimed(None)), sent).await,
+            Decision::Replace => {
+                let claimed = self.lease.as_ref().map(|lease| self.claimed(Some(lease)));
+                self.ask(claimed, sent).await;
             }
-            let api = &self.candidate.api;
-            match timeout(left.min(CALL), api.replace(NAME, &PostParams::default(), &next)).await {
-                Ok(Ok(lease)) => {
-                    (self.lease, self.renewed) = (lease, started);
-                    return Ok(());
+        }
+        true
+    }
+
+    /// Writes the lease, or reads it where there is nothing to write.
+    async fn ask(&mut self, write: Option<Lease>, sent: Clock) {
+        self.claims |= write.is_some();
+        let patience = self.candidate.patience(sent);
+        let answer = timeout(patience, self.request(write.as_ref())).await;
+        let (now, pause) = (self.now(), jittered(self.times.retry));
+        match answer {
+            Ok(Ok(lease)) => {
+                let record = lease.as_ref().map(|lease| record(lease, self.times));
+                self.lease = lease;
+                match record {
+                    Some(record) if write.is_some() && record.holder == self.identity => {
+                        self.candidate.wrote(record, sent, now, pause);
+                    }
+                    record => self.candidate.read(record, now),
                 }
-                // An own write whose answer was lost, or somebody else's.
-                Ok(Err(kube::Error::Api(status))) if status.is_conflict() => self.look(left).await?,
-                Ok(Err(error)) => tracing::warn!(error = chain(&error), "the Lease is not renewed"),
-                Err(_) => tracing::warn!("the API server does not answer; the Lease is not renewed"),
             }
-            sleep(Duration::from_millis(300)).await;
+            Ok(Err(error)) => {
+                if is_conflict(&error) {
+                    tracing::debug!(lease = self.name, "another write of the lease came first");
+                } else {
+                    let error = &error as &dyn std::error::Error;
+                    tracing::warn!(lease = self.name, error, "a request for the lease failed");
+                }
+                self.candidate.failed(now, pause);
+            }
+            Err(_) => {
+                tracing::warn!(lease = self.name, "a request for the lease took longer than {patience:?}");
+                self.candidate.failed(now, pause);
+            }
         }
     }
 
-    async fn look(&mut self, left: Duration) -> Result<(), LeaseError> {
-        if let Ok(Ok(Some(lease))) = timeout(left.min(CALL), self.candidate.api.get_opt(NAME)).await {
-            let holder = lease.spec.as_ref().and_then(|spec| spec.holder_identity.clone()).unwrap_or_default();
-            if holder != self.candidate.identity {
-                return Err(LeaseError::Taken(holder));
+    async fn request(&self, write: Option<&Lease>) -> kube::Result<Option<Lease>> {
+        let parameters = PostParams::default();
+        match write {
+            None => self.api.get_opt(&self.name).await,
+            Some(lease) if lease.metadata.resource_version.is_none() => {
+                self.api.create(&parameters, lease).await.map(Some)
             }
-            self.lease = lease;
+            Some(lease) => self.api.replace(&self.name, &parameters, lease).await.map(Some),
+        }
+    }
+
+    /// The lease as this candidate's own. Its times are for people: no candidate compares them.
+    fn claimed(&self, lease: Option<&Lease>) -> Lease {
+        let now = Some(MicroTime(Timestamp::now()));
+        let metadata = match lease {
+            Some(lease) => lease.metadata.clone(),
+            None => ObjectMeta { name: Some(self.name.clone()), ..ObjectMeta::default() },
+        };
+        let before = lease.and_then(|lease| lease.spec.clone()).unwrap_or_default();
+        let mine = before.holder_identity.as_deref() == Some(&*self.identity);
+        let transitions = before.lease_transitions.unwrap_or_default();
+        let spec = LeaseSpec {
+            holder_identity: Some(self.identity.clone()),
+            lease_duration_seconds: Some(self.times.duration.as_secs() as i32),
+            acquire_time: if mine { before.acquire_time.clone() } else { now.clone() },
+            renew_time: now,
+            lease_transitions: Some(if mine || lease.is_none() {
+                transitions
+            } else {
+                transitions.saturating_add(1)
+            }),
+            ..before
+        };
+        Lease { metadata, spec: Some(spec) }
+    }
+
+    /// Empties the lease, if this candidate holds it.
+    async fn release(&self) {
+        if !self.claims {
+            return;
+        }
+        let released = timeout(RELEASE, async {
+            // Whether the last write came through may be unknown, so each try begins with a look.
+            loop {
+                match self.released().await {
+                    Ok(()) => return,
+                    Err(error) => tracing::debug!(error = &error as &dyn std::error::Error, "cannot release"),
+                }
+                sleep(self.times.retry / 4).await;
+            }
+        });
+        if released.await.is_err() {
+            tracing::warn!(lease = self.name, "the lease could not be given back; it expires");
+        }
+    }
+
+    async fn released(&self) -> kube::Result<()> {
+        let Some(mut lease) = self.api.get_opt(&self.name).await? else { return Ok(()) };
+        if let Some(spec) = &mut lease.spec
+            && spec.holder_identity.as_deref() == Some(&*self.identity)
+        {
+            spec.holder_identity = Some(String::new());
+            spec.renew_time = Some(MicroTime(Timestamp::now()));
+            self.api.replace(&self.name, &PostParams::default(), &lease).await?;
+            tracing::info!(lease = self.name, "given back");
         }
         Ok(())
     }
+}
 
-    async fn release(&self) {
-        let mut next = self.lease.clone();
-        if let Some(spec) = &mut next.spec {
-            spec.holder_identity = Some(String::new());
-        }
-        let released = timeout(CALL, self.candidate.api.replace(NAME, &PostParams::default(), &next)).await;
-        if !matches!(released, Ok(Ok(_))) {
-            tracing::info!("the Lease is not given back; it ends by itself");
-        }
+fn record(lease: &Lease, times: Times) -> Record {
+    let spec = lease.spec.clone().unwrap_or_default();
+    let seconds = spec.lease_duration_seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    Record {
+        holder: spec.holder_identity.unwrap_or_default(),
+        version: lease.metadata.resource_version.clone().unwrap_or_default(),
+        duration: seconds.map_or(times.duration, Duration::from_secs),
     }
+}
+
+/// Up to a fifth longer, so that replicas that started together do not ask together.
+fn jittered(time: Duration) -> Duration {
+    time.mul_f64(1.0 + 0.2 * rand::random::<f64>())
+}
+
+fn is_conflict(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if status.code == 409)
 }

@@ -14,6 +14,7 @@ pub mod lease;
 pub mod report;
 mod run;
 pub mod service;
+mod text;
 mod verify;
 
 pub use args::Args;

@@ -62,7 +62,7 @@ impl Reporter {
     pub fn publish(&self, about: ObjectReference, reason: &'static str, note: &str, severity: Severity) {
         let told = Told { about, reason, note: cut(note), severity };
         if self.queue.try_send(told).is_err() {
-            self.metrics.events_dropped.inc();
+            self.metrics.events.with(["dropped"]).inc();
         }
     }
 }
@@ -96,10 +96,10 @@ async fn write(recorder: Recorder, mut queue: mpsc::Receiver<Told>, metrics: Arc
         match timeout(DEADLINE, recorder.publish(&event, &about)).await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => {
-                metrics.events_dropped.inc();
+                metrics.events.with(["failed"]).inc();
                 tracing::debug!(error = chain(&error), reason, "an event is not written");
             }
-            Err(_) => metrics.events_dropped.inc(),
+            Err(_) => metrics.events.with(["failed"]).inc(),
         }
     }
 }

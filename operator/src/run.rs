@@ -16,9 +16,12 @@ use crate::context::Context;
 use crate::controller::{self, Scope};
 use crate::error::chain;
 use crate::health::{self, Health};
-use crate::lease::{Candidate, LeaseError};
+use crate::lease::Leadership;
 use crate::report::Reporter;
 use crate::{capabilities, verify};
+
+/// The Lease's name.
+pub(crate) const LEASE: &str = "ampd-operator";
 
 /// Why the operator ends.
 #[derive(Debug, thiserror::Error)]
@@ -48,7 +51,7 @@ pub enum RunError {
     Signals(#[source] std::io::Error),
     /// Another replica may work now: this one must not go on.
     #[error("leadership is lost")]
-    Lease(#[from] LeaseError),
+    LeadershipLost,
     /// The metrics cannot be made, which is a defect.
     #[error("metrics")]
     Metrics(#[from] ampd_telemetry::MetricsError),
@@ -78,7 +81,8 @@ pub fn main(args: Args) -> ExitCode {
 
 fn complain(error: &dyn std::error::Error) -> ExitCode {
     // Standard error may be closed; the exit code says it too.
-    let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("ampd-operator: {}\n", chain(error)));
+    let _ =
+        std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("ampd-operator: {}\n", chain(error)));
     ExitCode::from(2)
 }
 
@@ -122,8 +126,8 @@ async fn lead(
 ) -> Result<(), RunError> {
     // A replica that waits is ready to take over.
     health.ready();
-    let candidate = Candidate::new(client.clone(), &args.namespace, &args.name);
-    let Some(held) = candidate.acquire(stop).await else { return Ok(()) };
+    let leadership = Leadership::acquire(client.clone(), &args.namespace, LEASE, &args.name, stop).await;
+    let Some(leadership) = leadership else { return Ok(()) };
     tracing::info!("this replica works from now on");
     metrics.leader.set(1.0);
 
@@ -140,33 +144,21 @@ async fn lead(
     let known = tokio::spawn(capabilities::follow(context.clone(), done.clone()));
     let scope = Scope { client, namespace: args.watch_namespace.clone() };
     let controller = controller::run(scope, context, args.concurrency, done.clone());
-    // The Lease is kept until the last reconcile is over.
-    let kept = CancellationToken::new();
-    let working = async {
-        controller.await;
-        kept.cancel();
-    };
-    let keeping = async {
-        let result = held.keep(&kept).await;
-        if result.is_err() {
-            done.cancel();
-        }
-        result
-    };
-    tokio::pin!(working);
-    let result = tokio::select! {
+    let lost = leadership.lost();
+    let led = tokio::select! {
         // Not one write more when the Lease is lost: reconciles that run are not waited for.
-        result = keeping => result,
-        () = &mut working => Ok(()),
+        () = lost.cancelled() => false,
+        () = controller => true,
     };
     done.cancel();
-    // Neither has anything left to say but that it ended.
-    let _ = tokio::join!(known, async {
-        if result.is_ok() {
-            let _ = events.await;
-        }
-    });
-    Ok(result?)
+    // It has nothing left to say but that it ended.
+    let _ = known.await;
+    if !led {
+        return Err(RunError::LeadershipLost);
+    }
+    let _ = events.await;
+    leadership.release().await;
+    Ok(())
 }
 
 /// Cancels `stop` on the first SIGTERM or SIGINT.

@@ -10,7 +10,7 @@ use kube::api::{Api, ListParams};
 use crate::args::Args;
 use crate::calls::call;
 use crate::error::chain;
-use crate::lease;
+use crate::run::LEASE;
 
 /// A Lease that was renewed so long ago has no holder.
 const FRESH: Duration = Duration::from_secs(30);
@@ -33,14 +33,14 @@ pub(crate) async fn verify(client: &Client, args: &Args) -> Result<(), String> {
 
 async fn look(client: &Client, args: &Args) -> Result<(), String> {
     let leases = Api::<Lease>::namespaced(client.clone(), &args.namespace);
-    let found = call("get the Lease", leases.get_opt(lease::NAME)).await.map_err(|error| chain(&error))?;
+    let found = call("get the Lease", leases.get_opt(LEASE)).await.map_err(|error| chain(&error))?;
     let spec = found.and_then(|lease| lease.spec).unwrap_or_default();
     let holder = spec.holder_identity.filter(|holder| !holder.is_empty());
     let fresh = spec
         .renew_time
         .is_some_and(|time| jiff::Timestamp::now().duration_since(time.0).unsigned_abs() < FRESH);
     if holder.is_none() || !fresh {
-        return Err(format!("no operator holds the Lease {}/{}", args.namespace, lease::NAME));
+        return Err(format!("no operator holds the Lease {}/{}", args.namespace, LEASE));
     }
     let services = match &args.watch_namespace {
         Some(namespace) => Api::<AMPDService>::namespaced(client.clone(), namespace),

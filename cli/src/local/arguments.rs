@@ -28,9 +28,7 @@ impl Shared {
     /// The arguments of one child, the subcommand first.
     pub(crate) fn of(&self, member: &Member) -> Vec<OsString> {
         let (program, arguments) = match member.kind {
-            Kind::Sidecar => {
-                ("sidecar", arguments::sidecar(&self.plan.service, &self.sidecar(member)))
-            }
+            Kind::Sidecar => ("sidecar", arguments::sidecar(&self.plan.service, &self.sidecar(member))),
             Kind::Prefill => ("worker", self.worker(member, Role::Prefill, &self.plan.prefill)),
             Kind::Decode => ("worker", self.worker(member, Role::Decode, &self.plan.decode)),
         };

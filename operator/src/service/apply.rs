@@ -57,7 +57,11 @@ impl<'a> Writer<'a> {
             let name = secret.name_any();
             let action = format!("apply Secret {}/{name}", self.namespace);
             let parameters = PatchParams::apply(MANAGER).force();
-            refused_name("Secret", &name, call(action, api.patch(&name, &parameters, &Patch::Apply(secret))).await)?;
+            refused_name(
+                "Secret",
+                &name,
+                call(action, api.patch(&name, &parameters, &Patch::Apply(secret))).await,
+            )?;
             (self.told)("Secret", "apply");
         }
         Ok(())
@@ -88,7 +92,11 @@ impl<'a> Writer<'a> {
         let api = kinds::api(self.client, &self.namespace, kind);
         let action = format!("apply {} {}/{name}", kind.as_str(), self.namespace);
         let parameters = PatchParams::apply(MANAGER).force();
-        refused_name(kind.as_str(), name, call(action, api.patch(name, &parameters, &Patch::Apply(object))).await)?;
+        refused_name(
+            kind.as_str(),
+            name,
+            call(action, api.patch(name, &parameters, &Patch::Apply(object))).await,
+        )?;
         (self.told)(kind.as_str(), "apply");
         Ok(())
     }
@@ -111,7 +119,7 @@ impl<'a> Writer<'a> {
             }
         })
         .await?;
-        (self.told)(kind.as_str(), "remove");
+        (self.told)(kind.as_str(), "delete");
         Ok(())
     }
 
@@ -122,7 +130,8 @@ impl<'a> Writer<'a> {
         let to_stay = plan.drain.unmark.iter().map(|name| (name, Value::Null, &none));
         for (name, since, cost) in to_go.chain(to_stay) {
             if observed.pod(name).is_some() {
-                let change = json!({"metadata": {"annotations": {labels::DRAINING: since, DELETION_COST: cost}}});
+                let change =
+                    json!({"metadata": {"annotations": {labels::DRAINING: since, DELETION_COST: cost}}});
                 self.pod(name, &Patch::Merge(&change), "mark").await?;
             }
         }
@@ -134,11 +143,17 @@ impl<'a> Writer<'a> {
         if !is_gated(pod) {
             return Ok(());
         }
-        let change = json!({"spec": {"schedulingGates": [{"name": labels::BUDGET_GATE, "$patch": "delete"}]}});
+        let change =
+            json!({"spec": {"schedulingGates": [{"name": labels::BUDGET_GATE, "$patch": "delete"}]}});
         self.pod(name, &Patch::Strategic(&change), "open").await
     }
 
-    async fn pod(&self, name: &str, change: &Patch<&Value>, what: &'static str) -> Result<(), ReconcileError> {
+    async fn pod(
+        &self,
+        name: &str,
+        change: &Patch<&Value>,
+        what: &'static str,
+    ) -> Result<(), ReconcileError> {
         let api = Api::<Pod>::namespaced(self.client.clone(), &self.namespace);
         let action = format!("{what} Pod {}/{name}", self.namespace);
         let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
@@ -150,7 +165,7 @@ impl<'a> Writer<'a> {
             }
         })
         .await?;
-        (self.told)("Pod", what);
+        (self.told)("Pod", "patch");
         Ok(())
     }
 }

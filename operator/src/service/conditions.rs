@@ -3,42 +3,31 @@
 
 use ampd_api::service::PlannerMode;
 use ampd_render::{Role, labels};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 
 use super::build::Plan;
 use super::dereference::Observed;
 use super::observed::{is_ready, label};
 use super::pod_trouble::{Trouble, trouble};
 use super::validate::Validated;
-use crate::condition;
+use crate::condition::{ConditionType, Holds, NewCondition, Reason};
 
 /// A condition's state with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Verdict {
-    status: &'static str,
-    reason: &'static str,
+    holds: Holds,
+    reason: Reason,
     message: String,
 }
 
 impl Verdict {
-    fn new(status: &'static str, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { status, reason, message: message.into() }
+    fn new(holds: Holds, reason: Reason, message: impl Into<String>) -> Self {
+        Self { holds, reason, message: message.into() }
     }
 
-    fn holds(&self) -> bool {
-        self.status == "True"
-    }
-
-    /// The condition of type `kind` for the object's `generation`; its time is set where it is stored.
-    pub(crate) fn into_condition(self, kind: &str, generation: Option<i64>, now: jiff::Timestamp) -> Condition {
-        Condition {
-            type_: kind.into(),
-            status: self.status.into(),
-            reason: self.reason.into(),
-            message: self.message,
-            observed_generation: generation,
-            last_transition_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now),
-        }
+    /// The condition of type `kind` for the object's `generation`.
+    pub(crate) fn into_condition(self, kind: ConditionType, generation: Option<i64>) -> NewCondition {
+        let Self { holds, reason, message } = self;
+        NewCondition { kind, holds, reason, message, observed_generation: generation }
     }
 }
 
@@ -65,7 +54,13 @@ pub(crate) fn count(validated: &Validated, observed: &Observed, role: Role) -> C
     let updated = observed.deployments.iter().filter(of_newest);
     let updated = updated.filter_map(|found| found.status.as_ref()?.updated_replicas).sum();
     Count {
-        desired: validated.facts.replicas.iter().filter(|((of, _), _)| *of == role).map(|(_, count)| count).sum(),
+        desired: validated
+            .facts
+            .replicas
+            .iter()
+            .filter(|((of, _), _)| *of == role)
+            .map(|(_, count)| count)
+            .sum(),
         replicas: number(live().count()),
         ready: number(live().filter(|pod| is_ready(pod)).count()),
         updated,
@@ -73,17 +68,28 @@ pub(crate) fn count(validated: &Validated, observed: &Observed, role: Role) -> C
 }
 
 /// All conditions, each with its type.
-pub(crate) fn verdicts(validated: &Validated, observed: &Observed, plan: &Plan) -> Vec<(&'static str, Verdict)> {
+pub(crate) fn verdicts(
+    validated: &Validated,
+    observed: &Observed,
+    plan: &Plan,
+) -> Vec<(ConditionType, Verdict)> {
     let decode = role(validated, observed, Role::Decode);
     let prefill = role(validated, observed, Role::Prefill);
     let ready = ready(validated, observed, &decode, &prefill);
     vec![
-        (condition::READY, ready),
-        (condition::PREFILL_READY, prefill),
-        (condition::DECODE_READY, decode),
-        (condition::PLANNED, planned(validated.planner)),
-        (condition::SLO_MET, Verdict::new("Unknown", "NotMeasured", "the operator does not read the service's metrics yet")),
-        (condition::DRAINING, draining(plan)),
+        (ConditionType::Ready, ready),
+        (ConditionType::PrefillReady, prefill),
+        (ConditionType::DecodeReady, decode),
+        (ConditionType::Planned, planned(validated.planner)),
+        (
+            ConditionType::SloMet,
+            Verdict::new(
+                Holds::Unknown,
+                const { Reason::new("NotMeasured") },
+                "the operator does not read the service's metrics yet",
+            ),
+        ),
+        (ConditionType::Draining, draining(plan)),
     ]
 }
 
@@ -94,27 +100,39 @@ fn role(validated: &Validated, observed: &Observed, role: Role) -> Verdict {
             "the workers need {} accelerators, accelerator.budget.max is {}: raise it, or ask for fewer workers or smaller parallel degrees",
             exceeded.wanted, exceeded.budget
         );
-        return Verdict::new("False", "BudgetExceeded", message);
+        return Verdict::new(Holds::False, const { Reason::new("BudgetExceeded") }, message);
     }
     if let Some(missing) = observed.missing.first() {
         let message = format!("{}: there is no {} in the namespace", missing.field, missing.what);
-        return Verdict::new("False", "ReferenceMissing", message);
+        return Verdict::new(Holds::False, const { Reason::new("ReferenceMissing") }, message);
     }
     if count.desired == 0 {
-        return Verdict::new("True", "NoneWanted", "no workers are asked for: every prefill is local");
+        return Verdict::new(
+            Holds::True,
+            const { Reason::new("NoneWanted") },
+            "no workers are asked for: every prefill is local",
+        );
     }
     let numbers = format!("{} of {} pods are ready", count.ready, count.desired);
     if count.ready >= count.desired {
         return if count.updated >= count.desired && count.replicas <= count.desired {
-            Verdict::new("True", "AsExpected", numbers)
+            Verdict::new(Holds::True, const { Reason::new("AsExpected") }, numbers)
         } else {
-            Verdict::new("True", "Rolling", format!("{numbers}, {} of the newest template", count.updated))
+            Verdict::new(
+                Holds::True,
+                const { Reason::new("Rolling") },
+                format!("{numbers}, {} of the newest template", count.updated),
+            )
         };
     }
     let troubles = observed.pods_of(role).filter_map(trouble);
-    match troubles.min_by_key(|trouble| (trouble.reason == "WaitingForBudget", trouble.message.clone())) {
-        Some(Trouble { reason, message }) => Verdict::new("False", reason, format!("{numbers}; {message}")),
-        None => Verdict::new("False", "Starting", numbers),
+    match troubles
+        .min_by_key(|trouble| (trouble.reason == super::pod_trouble::WAITING, trouble.message.clone()))
+    {
+        Some(Trouble { reason, message }) => {
+            Verdict::new(Holds::False, reason, format!("{numbers}; {message}"))
+        }
+        None => Verdict::new(Holds::False, const { Reason::new("Starting") }, numbers),
     }
 }
 
@@ -123,23 +141,28 @@ fn ready(validated: &Validated, observed: &Observed, decode: &Verdict, prefill: 
     if active != Some(validated.newest.as_str())
         && active.is_some_and(|active| observed.serves(active, false))
     {
-        let message = "the workers of the changed model start beside the present ones, which serve until then";
-        return Verdict::new("True", "ReplacingRevision", message);
+        let message =
+            "the workers of the changed model start beside the present ones, which serve until then";
+        return Verdict::new(Holds::True, const { Reason::new("ReplacingRevision") }, message);
     }
     for (part, verdict) in [("decode", decode), ("prefill", prefill)] {
-        if !verdict.holds() {
-            return Verdict::new("False", verdict.reason, format!("{part}: {}", verdict.message));
+        if verdict.holds != Holds::True {
+            return Verdict::new(Holds::False, verdict.reason, format!("{part}: {}", verdict.message));
         }
     }
-    Verdict::new("True", "AsExpected", "all workers that are asked for are ready")
+    Verdict::new(Holds::True, const { Reason::new("AsExpected") }, "all workers that are asked for are ready")
 }
 
 fn planned(mode: PlannerMode) -> Verdict {
     match mode {
-        PlannerMode::Off => Verdict::new("False", "Off", "planner.mode is Off: there are as many workers as the manifest says"),
+        PlannerMode::Off => Verdict::new(
+            Holds::False,
+            const { Reason::new("Off") },
+            "planner.mode is Off: there are as many workers as the manifest says",
+        ),
         PlannerMode::Advisory | PlannerMode::Auto => Verdict::new(
-            "False",
-            "PlannerNotAvailable",
+            Holds::False,
+            const { Reason::new("PlannerNotAvailable") },
             "this version has no planner: there are as many workers as with planner.mode Off",
         ),
     }
@@ -147,7 +170,15 @@ fn planned(mode: PlannerMode) -> Verdict {
 
 fn draining(plan: &Plan) -> Verdict {
     match &plan.drain.draining[..] {
-        [] => Verdict::new("False", "NothingToDrain", "no decode pod is on its way out"),
-        pods => Verdict::new("True", "PodsToGo", format!("no new sessions on {}", pods.join(", "))),
+        [] => Verdict::new(
+            Holds::False,
+            const { Reason::new("NothingToDrain") },
+            "no decode pod is on its way out",
+        ),
+        pods => Verdict::new(
+            Holds::True,
+            const { Reason::new("PodsToGo") },
+            format!("no new sessions on {}", pods.join(", ")),
+        ),
     }
 }

@@ -121,7 +121,10 @@ pub async fn dereference(
 
 /// Whether the service of this uid controls the object.
 fn owned<K: Resource>(object: &K, owner: &str) -> bool {
-    object.owner_references().iter().any(|reference| reference.uid == owner && reference.controller == Some(true))
+    object
+        .owner_references()
+        .iter()
+        .any(|reference| reference.uid == owner && reference.controller == Some(true))
 }
 
 struct Listing<'a> {
@@ -133,7 +136,10 @@ struct Listing<'a> {
 impl Listing<'_> {
     async fn list<K>(&self) -> Result<Vec<K>, ReconcileError>
     where
-        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+        K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+            + Clone
+            + std::fmt::Debug
+            + DeserializeOwned,
     {
         let api = Api::<K>::namespaced(self.client.clone(), self.namespace);
         let action = format!("list {} of {}", K::plural(&()), self.namespace);
@@ -189,7 +195,10 @@ async fn own_secrets(
 
 async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, ReconcileError>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
 {
     let api = Api::<K>::namespaced(client.clone(), namespace);
     call(format!("get {} {namespace}/{name}", K::plural(&())), api.get_opt(name)).await
@@ -225,7 +234,9 @@ async fn missing(
     for role in Role::ALL {
         for (index, volume) in role.spec(spec).pod.volumes.iter().enumerate() {
             let field = |kind: &str| format!("spec.{role}.pod.volumes[{index}].{kind}.name");
-            claims.extend(volume.persistent_volume_claim.iter().map(|it| (field("persistentVolumeClaim"), &it.name)));
+            claims.extend(
+                volume.persistent_volume_claim.iter().map(|it| (field("persistentVolumeClaim"), &it.name)),
+            );
             secrets.extend(volume.secret.iter().map(|it| (field("secret"), &it.name)));
             maps.extend(volume.config_map.iter().map(|it| (field("configMap"), &it.name)));
         }
@@ -244,7 +255,10 @@ async fn absent<K>(
     names: Vec<(String, &String)>,
 ) -> Result<Vec<Missing>, ReconcileError>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + std::fmt::Debug + DeserializeOwned,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + std::fmt::Debug
+        + DeserializeOwned,
 {
     let found = try_join_all(names.iter().map(|(_, name)| get::<K>(client, namespace, name))).await?;
     let none = names.into_iter().zip(found).filter(|(_, object)| object.is_none());

@@ -115,7 +115,11 @@ mod tests {
             }},
             "spec": {"replicas": replicas, "selector": {}, "template": {}},
         });
-        Observed { pods, deployments: vec![serde_json::from_value(deployment).unwrap()], ..Observed::default() }
+        Observed {
+            pods,
+            deployments: vec![serde_json::from_value(deployment).unwrap()],
+            ..Observed::default()
+        }
     }
 
     fn decide(observed: &Observed, count: i32, held: &[(&str, u64, u64)]) -> Drain {

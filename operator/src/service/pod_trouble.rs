@@ -3,16 +3,37 @@
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 use kube::ResourceExt as _;
 
+use crate::condition::Reason;
+
 use super::observed::{is_gated, is_over, is_ready};
 
 /// What keeps a pod from being ready.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Trouble {
     /// The reason in conditions.
-    pub reason: &'static str,
+    pub reason: Reason,
     /// What happened, with the pod's name.
     pub message: String,
 }
+
+const fn word(word: &'static str) -> Reason {
+    Reason::new(word)
+}
+
+/// The pod waits until the budget has room for it.
+pub(crate) const WAITING: Reason = word("WaitingForBudget");
+/// No node takes the pod.
+const UNSCHEDULABLE: Reason = word("Unschedulable");
+/// The image cannot be had.
+const IMAGE: Reason = word("ImagePullFailed");
+/// Something that the container needs is not there.
+const CONFIGURATION: Reason = word("ConfigurationMissing");
+/// The model cannot be fetched.
+const FETCH: Reason = word("ModelFetchFailed");
+/// A container used more memory than it may.
+const MEMORY: Reason = word("OutOfMemory");
+/// A container ends again and again.
+const FAILS: Reason = word("ContainerFails");
 
 /// Longest part of a program's last words.
 const WORDS: usize = 600;
@@ -26,22 +47,22 @@ pub fn trouble(pod: &Pod) -> Option<Trouble> {
     let name = pod.name_any();
     let told = |reason, words: &str| Some(Trouble { reason, message: format!("pod {name}: {words}") });
     if is_gated(pod) {
-        return told("WaitingForBudget", "waits until the budget of accelerators has room for it");
+        return told(WAITING, "waits until the budget of accelerators has room for it");
     }
     let status = pod.status.as_ref()?;
     let scheduled = status.conditions.iter().flatten().find(|found| found.type_ == "PodScheduled");
     if let Some(condition) = scheduled
         && condition.status == "False"
     {
-        return told("Unschedulable", condition.message.as_deref().unwrap_or("no node takes it"));
+        return told(UNSCHEDULABLE, condition.message.as_deref().unwrap_or("no node takes it"));
     }
     let all = status.init_container_statuses.iter().chain(&status.container_statuses).flatten();
     all.filter_map(|container| container_trouble(&name, container)).min_by_key(|trouble| rank(trouble.reason))
 }
 
 /// The cause rather than its consequences.
-fn rank(reason: &str) -> usize {
-    ["ImagePullFailed", "ConfigurationMissing", "ModelFetchFailed", "OutOfMemory", "ContainerFails"]
+fn rank(reason: Reason) -> usize {
+    [IMAGE, CONFIGURATION, FETCH, MEMORY, FAILS]
         .iter()
         .position(|known| *known == reason)
         .unwrap_or(usize::MAX)
@@ -49,16 +70,19 @@ fn rank(reason: &str) -> usize {
 
 fn container_trouble(pod: &str, container: &ContainerStatus) -> Option<Trouble> {
     let (name, state) = (&container.name, container.state.as_ref()?);
-    let told = |reason, words: String| Some(Trouble { reason, message: format!("pod {pod}, container {name}: {words}") });
+    let told = |reason, words: String| {
+        Some(Trouble { reason, message: format!("pod {pod}, container {name}: {words}") })
+    };
     let waiting = state.waiting.as_ref();
     let why = waiting.and_then(|waiting| waiting.reason.as_deref()).unwrap_or_default();
     let message = waiting.and_then(|waiting| waiting.message.clone()).unwrap_or_else(|| why.to_owned());
     match why {
-        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" | "ImageInspectError" => {
-            return told("ImagePullFailed", message);
+        "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull"
+        | "ImageInspectError" => {
+            return told(IMAGE, message);
         }
         "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-            return told("ConfigurationMissing", message);
+            return told(CONFIGURATION, message);
         }
         _ => {}
     }
@@ -72,9 +96,9 @@ fn container_trouble(pod: &str, container: &ContainerStatus) -> Option<Trouble> 
     let end = format!("ended with {} after {} restarts", ended.exit_code, container.restart_count);
     let text = if words.is_empty() { end } else { format!("{end}; it said: {words}") };
     if ended.reason.as_deref() == Some("OOMKilled") {
-        return told("OutOfMemory", format!("was killed for its memory; {text}"));
+        return told(MEMORY, format!("was killed for its memory; {text}"));
     }
-    told(if name == "fetch-model" { "ModelFetchFailed" } else { "ContainerFails" }, text)
+    told(if name == "fetch-model" { FETCH } else { FAILS }, text)
 }
 
 /// The last line of a log; of a line in JSON what it says.
@@ -116,9 +140,10 @@ mod tests {
     #[test]
     fn the_schedulers_words_are_told() {
         let words = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.";
-        let found =
-            of(json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}]}));
-        assert_eq!(found, Some(Trouble { reason: "Unschedulable", message: format!("pod p: {words}") }));
+        let found = of(
+            json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}]}),
+        );
+        assert_eq!(found, Some(Trouble { reason: UNSCHEDULABLE, message: format!("pod p: {words}") }));
     }
 
     #[test]
@@ -126,16 +151,27 @@ mod tests {
         let log = "{\"level\":\"INFO\",\"message\":\"loading\"}\n{\"level\":\"ERROR\",\"message\":\"the worker ends\",\"error\":\"cannot load the model: no such file\"}\n";
         let last = json!({"terminated": {"exitCode": 78, "reason": "Error", "message": log}});
         let found = of(container(&json!({"waiting": {"reason": "CrashLoopBackOff"}}), &last, 3)).unwrap();
-        assert_eq!(found.reason, "ContainerFails");
-        assert!(found.message.ends_with("it said: the worker ends: cannot load the model: no such file"), "{}", found.message);
+        assert_eq!(found.reason.as_str(), "ContainerFails");
+        assert!(
+            found.message.ends_with("it said: the worker ends: cannot load the model: no such file"),
+            "{}",
+            found.message
+        );
         let killed = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
-        assert_eq!(of(container(&json!({"waiting": {"reason": "CrashLoopBackOff"}}), &killed, 1)).unwrap().reason, "OutOfMemory");
+        assert_eq!(
+            of(container(&json!({"waiting": {"reason": "CrashLoopBackOff"}}), &killed, 1))
+                .unwrap()
+                .reason
+                .as_str(),
+            "OutOfMemory"
+        );
     }
 
     #[test]
     fn images_and_starting_pods() {
-        let waiting = json!({"waiting": {"reason": "ErrImageNeverPull", "message": "Container image is not present"}});
-        assert_eq!(of(container(&waiting, &json!({}), 0)).unwrap().reason, "ImagePullFailed");
+        let waiting =
+            json!({"waiting": {"reason": "ErrImageNeverPull", "message": "Container image is not present"}});
+        assert_eq!(of(container(&waiting, &json!({}), 0)).unwrap().reason.as_str(), "ImagePullFailed");
         assert_eq!(of(container(&json!({"waiting": {"reason": "PodInitializing"}}), &json!({}), 0)), None);
         assert_eq!(of(container(&json!({"running": {}}), &json!({}), 0)), None);
     }

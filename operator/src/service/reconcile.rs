@@ -14,7 +14,7 @@ use super::secrets;
 use super::sidecars::Sidecars;
 use super::update_status;
 use super::validate::{Validated, validate};
-use crate::condition;
+use crate::condition::ConditionType;
 use crate::context::Context;
 use crate::error::ReconcileError;
 
@@ -59,7 +59,8 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Re
     let writer = Writer::new(client, resource, &told);
     writer.secrets(&issued.write).await?;
     if !issued.renewed.is_empty() {
-        let note = format!("renewed {}; running processes take them in by themselves", issued.renewed.join(", "));
+        let note =
+            format!("renewed {}; running processes take them in by themselves", issued.renewed.join(", "));
         context.tell(resource, "CertificatesRenewed", &note, false);
     }
 
@@ -137,20 +138,32 @@ fn tell_changes(
 ) {
     let before = resource.status.clone().unwrap_or_default();
     let ready = |status: &AMPDServiceStatus| {
-        let found = status.conditions.iter().find(|found| found.type_ == condition::READY);
+        let found = status.conditions.iter().find(|found| found.type_ == ConditionType::Ready.as_str());
         found.map(|found| (found.status.clone(), found.reason.clone(), found.message.clone()))
     };
     if let Some((state, reason, message)) = ready(status)
         && ready(&before).map(|(state, reason, _)| (state, reason)) != Some((state.clone(), reason.clone()))
     {
-        context.tell(resource, if state == "True" { "Ready" } else { "NotReady" }, &format!("{reason}: {message}"), state != "True");
+        context.tell(
+            resource,
+            if state == "True" { "Ready" } else { "NotReady" },
+            &format!("{reason}: {message}"),
+            state != "True",
+        );
     }
     if before.active_revision.is_some() && before.active_revision != status.active_revision {
-        let (old, new) = (before.active_revision.unwrap_or_default(), status.active_revision.clone().unwrap_or_default());
-        context.tell(resource, "RevisionSwitched", &format!("clients go to revision {new}; {old} drains"), false);
+        let (old, new) =
+            (before.active_revision.unwrap_or_default(), status.active_revision.clone().unwrap_or_default());
+        context.tell(
+            resource,
+            "RevisionSwitched",
+            &format!("clients go to revision {new}; {old} drains"),
+            false,
+        );
     }
     if !plan.drain.mark.is_empty() {
-        let note = format!("no new sessions on {}; they go when their rounds are over", plan.drain.mark.join(", "));
+        let note =
+            format!("no new sessions on {}; they go when their rounds are over", plan.drain.mark.join(", "));
         context.tell(resource, "Draining", &note, false);
     }
     for remark in &validated.remarks {

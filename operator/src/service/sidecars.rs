@@ -63,8 +63,7 @@ impl Sidecars {
 
     /// What the decode pods hold. One that does not answer is left out.
     pub async fn held(&self, pods: impl Iterator<Item = &Pod>) -> BTreeMap<String, Held> {
-        let asked: Vec<_> =
-            pods.filter_map(|pod| Some((pod.name_any(), address(pod, STATUS)?))).collect();
+        let asked: Vec<_> = pods.filter_map(|pod| Some((pod.name_any(), address(pod, STATUS)?))).collect();
         let answers = asked.into_iter().map(|(name, address)| self.ask(name, address));
         let found: Vec<_> = futures::stream::iter(answers).buffer_unordered(AT_ONCE).collect().await;
         found.into_iter().flatten().collect()

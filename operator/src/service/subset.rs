@@ -34,7 +34,10 @@ mod tests {
     #[test]
     fn more_is_fine_and_less_or_other_is_not() {
         let wanted = json!({"spec": {"replicas": 2, "list": [{"name": "a"}], "none": {}}});
-        assert!(holds(&wanted, &json!({"spec": {"replicas": 2, "list": [{"name": "a", "x": 1}], "y": 1}, "status": {}})));
+        assert!(holds(
+            &wanted,
+            &json!({"spec": {"replicas": 2, "list": [{"name": "a", "x": 1}], "y": 1}, "status": {}})
+        ));
         for present in [
             json!({"spec": {"replicas": 3, "list": [{"name": "a"}]}}),
             json!({"spec": {"list": [{"name": "a"}]}}),

@@ -14,7 +14,7 @@ use super::dereference::Observed;
 use super::gates;
 use super::validate::Validated;
 use crate::calls::call;
-use crate::condition;
+use crate::condition::{self, ConditionType, Holds, NewCondition};
 use crate::error::{ReconcileError, chain};
 
 /// Who owns the status: another one than of the children, so that neither takes the other's fields away.
@@ -33,7 +33,7 @@ pub fn status(
     let (name, namespace) = (resource.name_any(), resource.namespace().unwrap_or_default());
     let mut conditions = resource.status.clone().unwrap_or_default().conditions;
     for (kind, verdict) in verdicts(validated, observed, plan) {
-        let made = verdict.into_condition(kind, resource.metadata.generation, now);
+        let made = verdict.into_condition(kind, resource.metadata.generation);
         condition::set(&mut conditions, made, now);
     }
     let api = &resource.spec.security.api;
@@ -57,12 +57,7 @@ pub fn status(
     }
 }
 
-fn role_status(
-    resource: &AMPDService,
-    validated: &Validated,
-    observed: &Observed,
-    role: Role,
-) -> RoleStatus {
+fn role_status(resource: &AMPDService, validated: &Validated, observed: &Observed, role: Role) -> RoleStatus {
     let count = count(validated, observed, role);
     RoleStatus {
         desired: count.desired,
@@ -79,13 +74,12 @@ fn role_status(
 pub fn failed(resource: &AMPDService, error: &ReconcileError, now: Timestamp) -> AMPDServiceStatus {
     let mut status = resource.status.clone().unwrap_or_default();
     status.observed_generation = resource.metadata.generation;
-    let made = k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition {
-        type_: condition::READY.into(),
-        status: "False".into(),
-        reason: error.kind().into(),
+    let made = NewCondition {
+        kind: ConditionType::Ready,
+        holds: Holds::False,
+        reason: error.reason(),
         message: chain(error),
         observed_generation: resource.metadata.generation,
-        last_transition_time: k8s_openapi::apimachinery::pkg::apis::meta::v1::Time(now),
     };
     condition::set(&mut status.conditions, made, now);
     status

@@ -38,8 +38,13 @@ pub fn validate(resource: &AMPDService, observed: &Observed) -> Result<Validated
     let replicas = wanted(&service, observed.prefill_scale.as_ref(), &mut remarks);
     let Capabilities { pod_monitor, prometheus_rule } = observed.capabilities;
     let active = active_revision(resource, observed, &newest, &replicas);
-    let mut facts =
-        Facts { replicas, active_revision: Some(active), surge: BTreeMap::new(), pod_monitor, prometheus_rule };
+    let mut facts = Facts {
+        replicas,
+        active_revision: Some(active),
+        surge: BTreeMap::new(),
+        pod_monitor,
+        prometheus_rule,
+    };
     let exceeded = match surge(spec, &facts) {
         Ok(found) => {
             facts.surge = found;
@@ -59,7 +64,8 @@ pub fn validate(resource: &AMPDService, observed: &Observed) -> Result<Validated
 fn open_fields(spec: &AMPDServiceSpec) -> Result<(), FieldErrors> {
     for role in Role::ALL {
         if let Some(affinity) = role.spec(spec).pod.affinity.clone() {
-            let read: Result<k8s_openapi::api::core::v1::Affinity, _> = serde_json::from_value(affinity.into());
+            let read: Result<k8s_openapi::api::core::v1::Affinity, _> =
+                serde_json::from_value(affinity.into());
             if let Err(error) = read {
                 let (field, what) = (format!("spec.{role}.pod.affinity"), error.to_string());
                 return Err(FieldErrors(vec![FieldError { field, line: None, what }]));

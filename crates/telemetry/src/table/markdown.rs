@@ -31,7 +31,7 @@ pub fn markdown() -> String {
         "Constant label: `sidecar` (the name of its decode worker).",
         sidecar::TABLE,
     );
-    section(&mut text, "Operator", "No constant labels: Prometheus adds the pod.", operator::TABLE);
+    section(&mut text, "Operator", "No constant labels.", operator::TABLE);
     section(&mut text, "Process", "In all programs, with their constant labels.", process::TABLE);
     text
 }

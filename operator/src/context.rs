@@ -7,11 +7,14 @@ use ampd_api::AMPDService;
 use ampd_render::Settings;
 use ampd_telemetry::OperatorMetrics;
 use kube::core::DeserializeGuard;
+use kube::runtime::events::EventType;
 use kube::{Client, Resource as _};
 use parking_lot::RwLock;
 
+use crate::condition::Reason;
 use crate::error::{ReconcileError, chain};
-use crate::report::{Reporter, Severity};
+use crate::health::Health;
+use crate::report::Reports;
 use crate::service::dereference::Capabilities;
 
 /// What every reconcile has at hand.
@@ -24,8 +27,10 @@ pub struct Context {
     pub certificates: Duration,
     /// What it counts.
     pub metrics: Arc<OperatorMetrics>,
+    /// How the process fares.
+    pub health: Arc<Health>,
     /// Writes events.
-    pub reporter: Reporter,
+    pub reports: Reports,
     /// What the cluster knows; looked at again now and then.
     pub known: RwLock<Capabilities>,
 }
@@ -46,12 +51,17 @@ impl Context {
     pub(crate) fn tell_failure(&self, object: &DeserializeGuard<AMPDService>, error: &ReconcileError) {
         let mut about = object.object_ref(&());
         about.kind = Some(ampd_api::KIND.into());
-        self.reporter.publish(about, error.kind(), &chain(error), Severity::Warning);
+        self.reports.publish(EventType::Warning, error.reason(), chain(error), &about);
     }
 
     /// Writes an event about a service.
-    pub(crate) fn tell(&self, resource: &AMPDService, reason: &'static str, note: &str, warns: bool) {
-        let severity = if warns { Severity::Warning } else { Severity::Normal };
-        self.reporter.publish(resource.object_ref(&()), reason, note, severity);
+    pub(crate) fn tell(
+        &self,
+        resource: &AMPDService,
+        severity: EventType,
+        reason: Reason,
+        note: impl Into<String>,
+    ) {
+        self.reports.publish(severity, reason, note.into(), &resource.object_ref(&()));
     }
 }

@@ -117,6 +117,7 @@ fn service_of(pod: &PartialObjectMeta<Pod>) -> Option<ObjectRef<Guarded>> {
 async fn one(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, ReconcileError> {
     let context = &shared.context;
     let started = Instant::now();
+    let _running = context.health.reconciling(started);
     context.metrics.reconciles_inflight.inc();
     let result = match &object.0 {
         Ok(resource) => match tokio::time::timeout(WHOLE, reconcile(resource, context)).await {

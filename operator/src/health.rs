@@ -1,77 +1,179 @@
-//! What the kubelet and Prometheus ask.
+//! What the operator tells of itself over HTTP: whether it lives and is ready, to anybody and nothing more, and its
+//! metrics, to those who may see them.
 
-use std::net::SocketAddr;
+mod endpoints;
+mod gate;
+mod server;
+
+use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
-use ampd_telemetry::{OperatorMetrics, TEXT_FORMAT};
-use axum::extract::State;
-use axum::response::{IntoResponse, Response};
-use axum::routing::get;
-use axum::{Router, serve};
-use http::{StatusCode, header};
-use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use parking_lot::Mutex;
 
-/// Where the process stands.
-#[derive(Debug, Default)]
+pub use endpoints::{serve_metrics, serve_probes};
+pub use server::{ServeError, Serving};
+
+/// A reconcile that takes longer hangs: everything that it waits for has a deadline far below.
+const STUCK: Duration = Duration::from_mins(5);
+/// How long a watch may fail until what is known through it counts as out of date.
+const WATCH_GRACE: Duration = Duration::from_mins(1);
+
+/// What this replica does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It is not yet ready for anything.
+    Starting,
+    /// It waits to lead.
+    Follower,
+    /// It leads, and does not yet know all objects.
+    Filling,
+    /// It leads.
+    Leader,
+    /// It ends.
+    Stopping,
+}
+
+/// How the operator fares.
+#[derive(Debug)]
 pub struct Health {
-    ready: AtomicBool,
+    fields: Mutex<Fields>,
+}
+
+#[derive(Debug)]
+struct Fields {
+    standing: Standing,
+    /// When each reconcile that runs began.
+    running: BTreeMap<u64, Instant>,
+    reconciles: u64,
+    /// Since when watches fail, by kind.
+    failing: BTreeMap<&'static str, Instant>,
+}
+
+/// A reconcile that runs, until this is dropped.
+#[derive(Debug)]
+pub struct Running {
+    health: Arc<Health>,
+    number: u64,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.health.fields.lock().running.remove(&self.number);
+    }
+}
+
+impl Default for Health {
+    fn default() -> Self {
+        let fields = Fields {
+            standing: Standing::Starting,
+            running: BTreeMap::new(),
+            reconciles: 0,
+            failing: BTreeMap::new(),
+        };
+        Self { fields: Mutex::new(fields) }
+    }
 }
 
 impl Health {
-    /// The process does what it should: it works, or it waits for its turn.
-    pub fn ready(&self) {
-        self.ready.store(true, Ordering::Relaxed);
+    /// Says what this replica does now.
+    pub fn set_standing(&self, standing: Standing) {
+        self.fields.lock().standing = standing;
+    }
+
+    /// Says that a reconcile begins at `now`.
+    #[must_use]
+    pub fn reconciling(self: &Arc<Self>, now: Instant) -> Running {
+        let mut fields = self.fields.lock();
+        fields.reconciles += 1;
+        let number = fields.reconciles;
+        fields.running.insert(number, now);
+        Running { health: self.clone(), number }
+    }
+
+    /// Says that the watch of a kind told something.
+    pub fn watch_works(&self, kind: &'static str) {
+        self.fields.lock().failing.remove(kind);
+    }
+
+    /// Says that the watch of a kind failed at `now`.
+    pub fn watch_failed(&self, kind: &'static str, now: Instant) {
+        self.fields.lock().failing.entry(kind).or_insert(now);
+    }
+
+    /// Whether the process works; starting it anew would help where it does not. An API that is away is no such case.
+    ///
+    /// # Errors
+    /// With what is wrong.
+    pub fn live(&self, now: Instant) -> Result<&'static str, &'static str> {
+        let fields = self.fields.lock();
+        if fields.running.values().any(|began| now.duration_since(*began) > STUCK) {
+            return Err("a reconcile hangs");
+        }
+        Ok(if fields.watches_fail(now) { "ok, but a watch fails" } else { "ok" })
+    }
+
+    /// Whether the replica does what it is to do, leading or following.
+    ///
+    /// # Errors
+    /// With what is missing.
+    pub fn ready(&self, now: Instant) -> Result<&'static str, &'static str> {
+        let fields = self.fields.lock();
+        match fields.standing {
+            Standing::Starting => Err("starting"),
+            Standing::Follower => Ok("following"),
+            Standing::Filling => Err("caches are filling"),
+            Standing::Leader if fields.watches_fail(now) => Err("a watch fails"),
+            Standing::Leader => Ok("leading"),
+            Standing::Stopping => Err("stopping"),
+        }
     }
 }
 
-/// Tells whether the process lives and is ready, and nothing else, until `stop`.
-///
-/// # Errors
-/// When the socket fails.
-pub async fn probes(
-    listener: TcpListener,
-    health: Arc<Health>,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let app = Router::new()
-        .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz", get(readyz))
-        .with_state(health);
-    serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
-}
-
-async fn readyz(State(health): State<Arc<Health>>) -> (StatusCode, &'static str) {
-    if health.ready.load(Ordering::Relaxed) {
-        (StatusCode::OK, "ok\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "the API server has not answered yet\n")
+impl Fields {
+    fn watches_fail(&self, now: Instant) -> bool {
+        self.failing.values().any(|since| now.duration_since(*since) > WATCH_GRACE)
     }
 }
 
-/// Serves the metrics to this machine, until `stop`.
-///
-/// # Errors
-/// When the socket fails.
-pub async fn metrics(
-    listener: TcpListener,
-    metrics: Arc<OperatorMetrics>,
-    stop: CancellationToken,
-) -> std::io::Result<()> {
-    let app = Router::new().route("/metrics", get(exposition)).with_state(metrics);
-    serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn exposition(State(metrics): State<Arc<OperatorMetrics>>) -> Response {
-    match metrics.render() {
-        Ok(text) => ([(header::CONTENT_TYPE, TEXT_FORMAT)], text).into_response(),
-        Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, crate::error::chain(&error)).into_response(),
+    #[test]
+    fn a_reconcile_that_hangs_is_not_live() {
+        let (health, start) = (Arc::new(Health::default()), Instant::now());
+        let first = health.reconciling(start);
+        let second = health.reconciling(start + STUCK);
+        assert_eq!(health.live(start + STUCK), Ok("ok"));
+        assert!(health.live(start + STUCK * 3 / 2).is_err());
+        drop(first);
+        assert_eq!(health.live(start + STUCK * 3 / 2), Ok("ok"));
+        assert!(health.live(start + STUCK * 3).is_err());
+        drop(second);
+        assert_eq!(health.live(start + STUCK * 3), Ok("ok"), "it is idle");
     }
-}
 
-/// Whether an address is reached from this machine only.
-#[must_use]
-pub fn is_local(address: SocketAddr) -> bool {
-    address.ip().is_loopback()
+    #[test]
+    fn a_leader_needs_its_watches_and_a_follower_nothing() {
+        let (health, start) = (Health::default(), Instant::now());
+        assert!(health.ready(start).is_err());
+        health.set_standing(Standing::Filling);
+        assert!(health.ready(start).is_err());
+        health.set_standing(Standing::Leader);
+        assert_eq!(health.ready(start), Ok("leading"));
+        health.watch_failed("Deployment", start);
+        health.watch_failed("Deployment", start + WATCH_GRACE);
+        assert!(health.ready(start + WATCH_GRACE).is_ok(), "watches break off now and then");
+        let late = start + WATCH_GRACE * 2;
+        assert!(health.ready(late).is_err());
+        assert_eq!(health.live(late), Ok("ok, but a watch fails"), "starting anew would not help");
+        health.set_standing(Standing::Follower);
+        assert!(health.ready(late).is_ok());
+        health.set_standing(Standing::Leader);
+        health.watch_works("Deployment");
+        assert!(health.ready(late).is_ok());
+        health.set_standing(Standing::Stopping);
+        assert!(health.ready(late).is_err());
+    }
 }

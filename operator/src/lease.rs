@@ -66,8 +66,10 @@ impl Leadership {
             let (lost, stop) = (lost.clone(), stop.clone());
             async move {
                 let over = lost.drop_guard();
-                holder.renewed(&stop).await;
-                drop(over);
+                // A renewal that panics is a loss too; giving the lease back is none.
+                if !holder.renewed(&stop).await {
+                    over.disarm();
+                }
                 holder
             }
         });
@@ -131,18 +133,15 @@ impl Holder {
         true
     }
 
-    /// Keeps the lease until it is lost or given up.
-    async fn renewed(&mut self, stop: &CancellationToken) {
-        loop {
-            match stop.run_until_cancelled(self.step()).await {
-                Some(true) => {}
-                Some(false) => {
-                    tracing::error!(lease = self.name, "leadership is lost");
-                    return;
-                }
-                None => return,
+    /// Keeps the lease until it is given up, or lost: then `true`.
+    async fn renewed(&mut self, stop: &CancellationToken) -> bool {
+        while let Some(leads) = stop.run_until_cancelled(self.step()).await {
+            if !leads {
+                tracing::error!(lease = self.name, "leadership is lost");
+                return true;
             }
         }
+        false
     }
 
     /// Does what is due; `false` when leadership is over.

@@ -6,18 +6,16 @@ use std::sync::Arc;
 use ampd_telemetry::OperatorMetrics;
 use kube::{Client, Config};
 use parking_lot::RwLock;
-use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::args::Args;
 use crate::context::Context;
 use crate::controller::{self, Scope};
 use crate::error::chain;
-use crate::health::{self, Health};
+use crate::health::{self, Health, ServeError, Standing};
 use crate::lease::Leadership;
-use crate::report::Reporter;
+use crate::report;
 use crate::{capabilities, verify};
 
 /// The Lease's name.
@@ -32,20 +30,15 @@ pub enum RunError {
     /// The client cannot be made.
     #[error("the client of the API server cannot be made")]
     Client(#[from] kube::Error),
-    /// A port cannot be had.
-    #[error("{flag} {address}: cannot listen")]
-    Listen {
+    /// A socket cannot be served.
+    #[error("{flag}")]
+    Serve {
         /// The flag that names the address.
         flag: &'static str,
-        /// The address.
-        address: std::net::SocketAddr,
         /// What happened.
         #[source]
-        source: std::io::Error,
+        source: ServeError,
     },
-    /// Others could read the metrics.
-    #[error("--metrics-listen {0} can be reached from other machines; only loopback is served so far")]
-    Unprotected(std::net::SocketAddr),
     /// Signals cannot be handled.
     #[error("signals cannot be handled")]
     Signals(#[source] std::io::Error),
@@ -93,27 +86,21 @@ async fn run(args: Args) -> Result<(), RunError> {
     if args.verify {
         return verify::verify(&client, &args).await.map_err(RunError::Unverified);
     }
-    if !health::is_local(args.metrics_listen) {
-        return Err(RunError::Unprotected(args.metrics_listen));
-    }
     let metrics = Arc::new(OperatorMetrics::new()?);
     let health = Arc::new(Health::default());
-    let mut servers = JoinSet::new();
     let end = CancellationToken::new();
-    let listener = listen("--health-listen", args.health_listen).await?;
-    servers.spawn(health::probes(listener, health.clone(), end.clone()));
-    let listener = listen("--metrics-listen", args.metrics_listen).await?;
-    servers.spawn(health::metrics(listener, metrics.clone(), end.clone()));
+    let probes = health::serve_probes(args.health_listen, health.clone(), end.clone())
+        .await
+        .map_err(|source| RunError::Serve { flag: "--health-listen", source })?;
+    let exposition = health::serve_metrics(args.metrics_listen, metrics.clone(), client.clone(), end.clone())
+        .await
+        .map_err(|source| RunError::Serve { flag: "--metrics-listen", source })?;
 
     let result = lead(&args, client, metrics, &health, &stop).await;
+    health.set_standing(Standing::Stopping);
     end.cancel();
-    // They end at once; what they say of their sockets then is of no interest.
-    while servers.join_next().await.is_some() {}
+    tokio::join!(probes.finish(), exposition.finish());
     result
-}
-
-async fn listen(flag: &'static str, address: std::net::SocketAddr) -> Result<TcpListener, RunError> {
-    TcpListener::bind(address).await.map_err(|source| RunError::Listen { flag, address, source })
 }
 
 /// Waits for its turn, then works.
@@ -121,24 +108,25 @@ async fn lead(
     args: &Args,
     client: Client,
     metrics: Arc<OperatorMetrics>,
-    health: &Health,
+    health: &Arc<Health>,
     stop: &CancellationToken,
 ) -> Result<(), RunError> {
-    // A replica that waits is ready to take over.
-    health.ready();
+    health.set_standing(Standing::Follower);
     let leadership = Leadership::acquire(client.clone(), &args.namespace, LEASE, &args.name, stop).await;
     let Some(leadership) = leadership else { return Ok(()) };
     tracing::info!("this replica works from now on");
     metrics.leader.set(1.0);
+    health.set_standing(Standing::Leader);
 
-    let (reporter, events) = Reporter::start(client.clone(), &args.name, metrics.clone());
+    let (reports, reporting) = report::start(client.clone(), "ampd-operator", &args.name, metrics.clone());
     let context = Arc::new(Context {
         known: RwLock::new(capabilities::ask(&client).await.unwrap_or_default()),
         client: client.clone(),
         settings: args.settings(),
         certificates: args.certificate_lifetime,
         metrics,
-        reporter,
+        health: health.clone(),
+        reports,
     });
     let done = stop.child_token();
     let known = tokio::spawn(capabilities::follow(context.clone(), done.clone()));
@@ -156,8 +144,8 @@ async fn lead(
     if !led {
         return Err(RunError::LeadershipLost);
     }
-    let _ = events.await;
     leadership.release().await;
+    reporting.finish().await;
     Ok(())
 }
 

@@ -8,7 +8,8 @@ use ampd_fakeapi::{FakeApi, Fault, Verb};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::api::{
-    Api, DeleteParams, ListParams, Patch, PatchParams, PostParams, PropagationPolicy, ResourceExt,
+    Api, ApiResource, DeleteParams, DynamicObject, GroupVersionKind, ListParams, Patch, PatchParams,
+    PostParams, PropagationPolicy, ResourceExt,
 };
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -119,6 +120,34 @@ async fn status_and_scale_are_apart() {
     let mut stale = api.get_scale("d").await.unwrap();
     stale.metadata.resource_version = Some("1".into());
     assert_eq!(code(api.replace_scale("d", &PostParams::default(), &stale).await).0, 409);
+}
+
+#[tokio::test]
+async fn a_definition_says_where_the_scale_is() {
+    let fake = FakeApi::new();
+    fake.define(&from(json!({
+        "metadata": {"name": "things.example.dev"},
+        "spec": {
+            "group": "example.dev", "scope": "Namespaced", "names": {"plural": "things", "kind": "Thing"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "subresources": {"scale": {
+                "specReplicasPath": ".spec.inner.min", "statusReplicasPath": ".status.inner.count",
+                "labelSelectorPath": ".status.selector",
+            }}}],
+        },
+    })));
+    let kind = ApiResource::from_gvk(&GroupVersionKind::gvk("example.dev", "v1", "Thing"));
+    let api: Api<DynamicObject> = Api::default_namespaced_with(fake.client("a"), &kind);
+    let thing = json!({"metadata": {"name": "t"}, "spec": {"inner": {"min": 2}, "other": 1}});
+    api.create(&PostParams::default(), &from(thing)).await.unwrap();
+    let status = json!({"status": {"inner": {"count": 1}, "selector": "app=t"}});
+    api.patch_status("t", &PatchParams::default(), &Patch::Merge(status)).await.unwrap();
+    let scale = Patch::Merge(json!({"spec": {"replicas": 3}}));
+    let scale = api.patch_scale("t", &PatchParams::default(), &scale).await.unwrap();
+    assert_eq!(scale.spec.unwrap().replicas, Some(3));
+    let present = scale.status.unwrap();
+    assert_eq!((present.replicas, present.selector.as_deref()), (1, Some("app=t")));
+    let object = fake.object("/apis/example.dev/v1/namespaces/a/things/t").unwrap();
+    assert_eq!(object["spec"], json!({"inner": {"min": 3}, "other": 1}));
 }
 
 #[tokio::test]

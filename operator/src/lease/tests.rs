@@ -135,8 +135,9 @@ async fn a_follower_takes_over_at_once_when_the_lease_is_given_back() {
     let renewals = fake.take_writes();
     assert!(renewals.len() > 3 && renewals.iter().all(|write| write.code < 300), "{renewals:?}");
 
-    let released = Instant::now();
+    let (released, lost) = (Instant::now(), first.lost());
     first.release().await;
+    assert!(!lost.is_cancelled(), "what is given back is not lost");
     let second = follower.await.unwrap();
     assert!(released.elapsed() < TIMES.deadline, "{:?}", released.elapsed());
     let lease = fake.object(PATH).unwrap();

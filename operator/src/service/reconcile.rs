@@ -5,6 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use ampd_api::{AMPDService, AMPDServiceStatus};
 use kube::ResourceExt as _;
+use kube::runtime::events::EventType;
 
 use super::apply::Writer;
 use super::build::{Plan, build};
@@ -14,7 +15,7 @@ use super::secrets;
 use super::sidecars::Sidecars;
 use super::update_status;
 use super::validate::{Validated, validate};
-use crate::condition::ConditionType;
+use crate::condition::{ConditionType, Reason};
 use crate::context::Context;
 use crate::error::ReconcileError;
 
@@ -61,7 +62,7 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Re
     if !issued.renewed.is_empty() {
         let note =
             format!("renewed {}; running processes take them in by themselves", issued.renewed.join(", "));
-        context.tell(resource, "CertificatesRenewed", &note, false);
+        context.tell(resource, EventType::Normal, const { Reason::new("CertificatesRenewed") }, note);
     }
 
     let sidecars = sidecars(resource, context, &issued.own);
@@ -91,7 +92,8 @@ fn sidecars(resource: &AMPDService, context: &Context, own: &ampd_kv::tls::TlsFi
     match Sidecars::new(&namespace, &name, own) {
         Ok(sidecars) => Some(sidecars),
         Err(error) => {
-            context.tell(resource, "SidecarsUnreachable", &crate::error::chain(&error), true);
+            let note = crate::error::chain(&error);
+            context.tell(resource, EventType::Warning, const { Reason::new("SidecarsUnreachable") }, note);
             None
         }
     }
@@ -144,29 +146,25 @@ fn tell_changes(
     if let Some((state, reason, message)) = ready(status)
         && ready(&before).map(|(state, reason, _)| (state, reason)) != Some((state.clone(), reason.clone()))
     {
-        context.tell(
-            resource,
-            if state == "True" { "Ready" } else { "NotReady" },
-            &format!("{reason}: {message}"),
-            state != "True",
-        );
+        let (severity, word) = if state == "True" {
+            (EventType::Normal, const { Reason::new("Ready") })
+        } else {
+            (EventType::Warning, const { Reason::new("NotReady") })
+        };
+        context.tell(resource, severity, word, format!("{reason}: {message}"));
     }
     if before.active_revision.is_some() && before.active_revision != status.active_revision {
         let (old, new) =
             (before.active_revision.unwrap_or_default(), status.active_revision.clone().unwrap_or_default());
-        context.tell(
-            resource,
-            "RevisionSwitched",
-            &format!("clients go to revision {new}; {old} drains"),
-            false,
-        );
+        let note = format!("clients go to revision {new}; {old} drains");
+        context.tell(resource, EventType::Normal, const { Reason::new("RevisionSwitched") }, note);
     }
     if !plan.drain.mark.is_empty() {
         let note =
             format!("no new sessions on {}; they go when their rounds are over", plan.drain.mark.join(", "));
-        context.tell(resource, "Draining", &note, false);
+        context.tell(resource, EventType::Normal, const { Reason::new("Draining") }, note);
     }
     for remark in &validated.remarks {
-        context.tell(resource, "Clamped", remark, true);
+        context.tell(resource, EventType::Warning, const { Reason::new("Clamped") }, remark.clone());
     }
 }

@@ -4,11 +4,13 @@
 
 mod cluster;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ampd_kv::tls::{CertificateAuthority, Identity, Role, TlsFiles};
 use cluster::client::{Client, assistant, user};
 use cluster::{Cluster, Plan};
+use http::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -73,12 +75,72 @@ async fn members_are_served_only_where_their_role_calls() {
         (Role::Prefill, prefill, false),
         (Role::Decode, sidecar, false),
     ] {
-        let files = TlsFiles::read(&cluster.dir.path().join(role.name())).unwrap();
-        let mut config = files.client_config().unwrap();
-        config.dangerous().set_certificate_verifier(std::sync::Arc::new(Anybody));
-        let http = ampd_worker::protocol::http_client(Some(config)).unwrap();
-        let answer = http.get(format!("https://{address}/metrics")).send().await;
-        assert_eq!(answer.is_ok_and(|answer| answer.status() == 200), served, "{role} at {address}");
+        let answer = status(&caller(&cluster, Some(role)), Method::GET, address, "/metrics").await;
+        assert_eq!(answer, if served { 200 } else { 403 }, "{role} at {address}");
+    }
+    cluster.stop().await;
+}
+
+/// A client with the certificate of a role, or with none.
+fn caller(cluster: &Cluster, role: Option<Role>) -> reqwest::Client {
+    let mut config = match role {
+        Some(role) => {
+            let files = TlsFiles::read(&cluster.dir.path().join(role.name())).unwrap();
+            files.client_config().unwrap()
+        }
+        None => rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth(),
+    };
+    config.dangerous().set_certificate_verifier(std::sync::Arc::new(Anybody));
+    ampd_worker::protocol::http_client(Some(config)).unwrap()
+}
+
+async fn status(client: &reqwest::Client, method: Method, address: SocketAddr, path: &str) -> u16 {
+    let request = client.request(method, format!("https://{address}{path}"));
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_need_no_certificate_and_everything_else_does() {
+    let cluster = Cluster::start(Plan { is_open: true, ..Plan::new(1, 1) }).await;
+    let nobody = caller(&cluster, None);
+    for address in [cluster.decode[0].address, cluster.prefill[0].address, cluster.sidecars[0].internal] {
+        for path in ["/healthz", "/readyz"] {
+            let answer = nobody.get(format!("https://{address}{path}")).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{address}{path}");
+            assert!(answer.headers().get("endpoint-load-metrics").is_none(), "the load is told to strangers");
+            assert_eq!(status(&nobody, Method::POST, address, path).await, 403);
+        }
+        for path in ["/metrics", "/metrics/load", "/internal/v1/probe", "/internal/v1/member", "/nowhere"] {
+            assert_eq!(status(&nobody, Method::GET, address, path).await, 403, "{address}{path}");
+        }
+        for path in ["/internal/v1/bindings", "/internal/v1/prefills", "/internal/v1/homes/resolve"] {
+            assert_eq!(status(&nobody, Method::POST, address, path).await, 403, "{address}{path}");
+        }
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn monitoring_reads_metrics_and_nothing_else() {
+    let cluster = Cluster::start(Plan { is_open: true, ..Plan::new(1, 1) }).await;
+    let workers = [cluster.decode[0].address, cluster.prefill[0].address];
+    for role in [Role::Monitor, Role::Operator] {
+        let caller = caller(&cluster, Some(role));
+        for address in workers {
+            assert_eq!(status(&caller, Method::GET, address, "/metrics").await, 200);
+            assert_eq!(status(&caller, Method::GET, address, "/metrics/load").await, 200);
+            assert_eq!(status(&caller, Method::GET, address, "/internal/v1/probe").await, 403);
+            assert_eq!(status(&caller, Method::POST, address, "/internal/v1/bindings").await, 403);
+            assert_eq!(status(&caller, Method::POST, address, "/metrics").await, 403);
+        }
+        let sidecar = cluster.sidecars[0].internal;
+        assert_eq!(status(&caller, Method::GET, sidecar, "/metrics").await, 200);
+        assert_eq!(status(&caller, Method::GET, sidecar, "/internal/v1/member").await, 403);
+        assert_eq!(status(&caller, Method::POST, sidecar, "/internal/v1/homes/resolve").await, 403);
     }
     cluster.stop().await;
 }

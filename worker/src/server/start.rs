@@ -19,7 +19,7 @@ use super::front::Front;
 use super::phase::Lifecycle;
 use super::supervise::{Supervisor, supervise};
 use super::{Args, tls};
-use crate::http::{HttpTls, ListenError, listen};
+use crate::http::{Access, HttpTls, ListenError, METRICS, Rights, listen};
 use crate::process::exit;
 use crate::protocol::{ClientError, Role, http_client};
 use crate::topology::is_host_port;
@@ -175,7 +175,8 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         return Err(ServerError::Certificate { expected, got });
     }
     check_advertised(&args)?;
-    let server_tls = Arc::new(files.server_config().map_err(unusable)?);
+    let control_tls = Arc::new(files.open_server_config().map_err(unusable)?);
+    let kv_server = Arc::new(files.server_config().map_err(unusable)?);
     let prefill_uri = identity.peer(ampd_kv::tls::Role::Prefill).uri();
     let calls = tls::client_config(&files, prefill_uri).map_err(unusable)?;
     let kv_client = Arc::new(files.client_config().map_err(unusable)?);
@@ -199,9 +200,13 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         worker: OnceLock::new(),
     };
     let uri = |role| identity.peer(role).uri();
-    let callers = match args.role {
-        Role::Decode => vec![uri(ampd_kv::tls::Role::Sidecar)],
-        Role::Prefill => vec![uri(ampd_kv::tls::Role::Sidecar), uri(ampd_kv::tls::Role::Decode)],
+    let access = Access::default()
+        .with(uri(ampd_kv::tls::Role::Sidecar), Rights::All)
+        .with(uri(ampd_kv::tls::Role::Monitor), Rights::Only(&[METRICS]))
+        .with(uri(ampd_kv::tls::Role::Operator), Rights::Only(&[METRICS]));
+    let access = match args.role {
+        Role::Decode => access,
+        Role::Prefill => access.with(uri(ampd_kv::tls::Role::Decode), Rights::All),
     };
     let supervisor = Supervisor {
         args,
@@ -209,9 +214,9 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         front: Arc::new(front),
         listener,
         // On loopback the control API is plain HTTP.
-        tls: (!address.ip().is_loopback()).then(|| HttpTls { config: server_tls.clone(), peers: callers }),
+        tls: (!address.ip().is_loopback()).then(|| HttpTls { config: control_tls, access }),
         kv_listener,
-        kv_server: server_tls,
+        kv_server,
         kv_client,
         http: http_client(Some(calls))?,
         shutdown,

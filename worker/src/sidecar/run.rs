@@ -31,7 +31,7 @@ use super::rounds::Rounds;
 use super::signals::Signals;
 use super::state::Shared;
 use super::{front, internal, model, watch};
-use crate::http::{HttpLimits, HttpServer, HttpTls, listen, serve};
+use crate::http::{Access, HttpLimits, HttpServer, HttpTls, METRICS, Rights, listen, serve};
 use crate::text::TextModel;
 use crate::topology;
 
@@ -143,14 +143,18 @@ struct Servers {
     tls: Option<HttpTls>,
 }
 
-/// TLS of the internal listener, which serves sidecars of this service.
+/// TLS of the internal listener, which serves sidecars of this service, and others a little.
 fn protection(args: &Args, files: &TlsFiles) -> Result<HttpTls, StartError> {
-    let expected = Identity::new(&args.namespace, &args.service, Role::Sidecar)?.uri();
-    let got = files.uri()?;
+    let own = Identity::new(&args.namespace, &args.service, Role::Sidecar)?;
+    let (expected, got) = (own.uri(), files.uri()?);
     if got != expected {
         return Err(StartError::Certificate { expected, got });
     }
-    Ok(HttpTls { config: Arc::new(files.server_config()?), peers: vec![expected] })
+    let access = Access::default()
+        .with(expected, Rights::All)
+        .with(own.peer(Role::Monitor).uri(), Rights::Only(&[METRICS]))
+        .with(own.peer(Role::Operator).uri(), Rights::Only(&[METRICS]));
+    Ok(HttpTls { config: Arc::new(files.open_server_config()?), access })
 }
 
 impl Servers {

@@ -18,9 +18,22 @@ impl TlsFiles {
     /// # Errors
     /// When a certificate or the key cannot be used.
     pub fn server_config(&self) -> Result<ServerConfig, TlsError> {
+        self.server(false)
+    }
+
+    /// Settings of a server that also speaks with clients without a certificate; what those get is up to the server. A
+    /// certificate that is shown must be of the same authority.
+    ///
+    /// # Errors
+    /// When a certificate or the key cannot be used.
+    pub fn open_server_config(&self) -> Result<ServerConfig, TlsError> {
+        self.server(true)
+    }
+
+    fn server(&self, open: bool) -> Result<ServerConfig, TlsError> {
         let provider = provider();
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()?), provider.clone()).build()?;
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()?), provider.clone());
+        let verifier = if open { verifier.allow_unauthenticated() } else { verifier }.build()?;
         let (chain, key) = self.chain_and_key()?;
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13])?

@@ -91,9 +91,13 @@ pub struct Args {
     /// What a round does when its remote prefill fails.
     #[arg(long, env = "AMPD_ON_REMOTE_FAILURE", value_enum, default_value_t = OnRemoteFailure::Local)]
     pub on_remote_failure: OnRemoteFailure,
-    /// File with one `name:key` a line: who may use the API. Needed beyond loopback.
+    /// File with one `name:key` a line: who may use the API; read again when it changes. This or --allow-anonymous is
+    /// needed beyond loopback.
     #[arg(long, env = "AMPD_API_KEYS_FILE")]
     pub api_keys_file: Option<PathBuf>,
+    /// Everybody may use the API, from wherever it can be reached.
+    #[arg(long, env = "AMPD_ALLOW_ANONYMOUS", conflicts_with = "api_keys_file")]
+    pub allow_anonymous: bool,
     /// Longest context, tokens; the model's own if that is smaller.
     #[arg(long, env = "AMPD_MAX_CONTEXT")]
     pub max_context: Option<usize>,

@@ -73,7 +73,13 @@ impl Config {
             return Err(bad("--max-inflight", format!("{} is not 1 to 65536", args.max_inflight)));
         }
         let keys = args.api_keys_file.as_deref().map(Keys::load).transpose()?;
-        require_tls("--listen", args.listen, keys.is_some(), "--api-keys-file")?;
+        let open = keys.is_some() || args.allow_anonymous;
+        require_tls(
+            "--listen",
+            args.listen,
+            open,
+            "--api-keys-file, or --allow-anonymous to let everybody in",
+        )?;
         require_tls("--internal-listen", args.internal_listen, args.tls_dir.is_some(), "--tls-dir")?;
         Ok(Self {
             service: format!("{}/{}", args.namespace, args.service),
@@ -173,7 +179,7 @@ mod tests {
 
     use super::*;
 
-    #[derive(Parser)]
+    #[derive(Debug, Parser)]
     struct Cli {
         #[command(flatten)]
         args: Args,
@@ -194,7 +200,7 @@ mod tests {
             (&["--signals=prometheus"], "--prometheus-url"),
             (&["--signals=prometheus", "--prometheus-url=ftp://x"], "--prometheus-url"),
             (&["--session-header=a b"], "--session-header"),
-            (&["--listen=0.0.0.0:80"], "--listen"),
+            (&["--listen=0.0.0.0:80"], "--api-keys-file, or --allow-anonymous"),
             (&["--internal-listen=0.0.0.0:80"], "--internal-listen"),
             (&["--api-keys-file=/nowhere"], "--api-keys-file"),
         ] {
@@ -202,6 +208,9 @@ mod tests {
             assert!(error.contains(named), "{error} should name {named}");
         }
         assert!(matches!(config(&["--alpha=-1"]), Err(StartError::Policy(_))));
+        assert!(config(&["--listen=0.0.0.0:80", "--allow-anonymous"]).is_ok());
+        let both = ["x", "--api-keys-file=k", "--allow-anonymous"];
+        assert!(Cli::try_parse_from(both).unwrap_err().to_string().contains("cannot be used with"));
     }
 
     #[test]

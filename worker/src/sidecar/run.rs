@@ -30,7 +30,7 @@ use super::resolve::Known;
 use super::rounds::Rounds;
 use super::signals::Signals;
 use super::state::Shared;
-use super::{front, internal, model, watch};
+use super::{auth, front, internal, model, watch};
 use crate::http::{Access, HttpLimits, HttpServer, HttpTls, METRICS, Rights, listen, serve};
 use crate::text::TextModel;
 use crate::topology;
@@ -92,6 +92,7 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         clock,
         metrics,
         clients,
+        keys: ArcSwap::from_pointee(config.keys.clone()),
         topology,
         members: Members::new(clock),
         own: OwnWorker::new(args.name.clone(), clock),
@@ -112,6 +113,13 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         config,
     });
     watch::start(&shared);
+    if let Some(path) = args.api_keys_file.clone() {
+        let shared = shared.clone();
+        shared
+            .tasks
+            .clone()
+            .spawn(async move { shared.stopped.run_until_cancelled(auth::follow(path, &shared)).await });
+    }
     tracing::info!(
         name = args.name,
         listen = %addresses.0,

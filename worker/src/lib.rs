@@ -1,5 +1,6 @@
 //! The engine worker and the scheduler sidecar.
 
+mod certificates;
 pub mod http;
 pub mod openai;
 pub mod process;

@@ -44,7 +44,7 @@ pub struct Args {
     /// Address for other sidecars, probes and metrics.
     #[arg(long, env = "AMPD_INTERNAL_LISTEN", default_value = "127.0.0.1:0")]
     pub internal_listen: SocketAddr,
-    /// Folder with ca.pem, cert.pem and key.pem of this role.
+    /// Folder with ca.pem, cert.pem and key.pem of this role; read again when they change.
     #[arg(long, env = "AMPD_TLS_DIR")]
     pub tls_dir: Option<PathBuf>,
     /// Objective of the time to first token, from a round's arrival.
@@ -85,6 +85,10 @@ pub struct Args {
         default_values = ["x-session-id", "x-dynamo-session-id"]
     )]
     pub session_header: Vec<String>,
+    /// File with a secret of the service, 16 bytes or more, from which names of sessions and salts of tenants are made.
+    /// All sidecars need the same; without it they take the authority's certificate, which changes when that is renewed.
+    #[arg(long, env = "AMPD_SESSION_SECRET_FILE")]
+    pub session_secret_file: Option<PathBuf>,
     /// How long a binding is kept without a round.
     #[arg(long, env = "AMPD_SESSION_TTL", default_value = "30m", value_parser = humantime::parse_duration)]
     pub session_ttl: Duration,

@@ -159,10 +159,19 @@ fn session_headers(names: &[String]) -> Result<Vec<HeaderName>, StartError> {
     names.iter().map(parse).collect()
 }
 
-/// What all sidecars of a service know and nobody else needs: its authority's certificate, and its name.
+/// What all sidecars of a service know and nobody else needs: a secret of its own, or else its authority's certificate;
+/// and its name.
 pub(super) fn secret(args: &Args) -> Result<Vec<u8>, StartError> {
+    const FLAG: &str = "--session-secret-file";
     let mut secret = format!("{}/{}\n", args.namespace, args.service).into_bytes();
-    if let Some(folder) = &args.tls_dir {
+    if let Some(file) = &args.session_secret_file {
+        let given = read(FLAG, file)?;
+        if !(16..=4096).contains(&given.len()) {
+            let what = format!("{} has {} bytes, not 16 to 4096", file.display(), given.len());
+            return Err(bad(FLAG, what));
+        }
+        secret.extend(given);
+    } else if let Some(folder) = &args.tls_dir {
         secret.extend(read("--tls-dir", &folder.join("ca.pem"))?);
     }
     Ok(secret)
@@ -232,6 +241,31 @@ mod tests {
         }
         let error = workers(&[services[0], "--prefill-service=a,b"]).unwrap_err().to_string();
         assert!(error.contains("--prefill-service"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_of_its_own_outlives_certificates() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, ca) = (dir.path().join("secret"), dir.path().join("ca.pem"));
+        let of = |flags: &[String]| {
+            let needed = ["x", "--name=d0", "--namespace=n", "--service=s", "--model=m", "--model-name=m"];
+            let flags = needed.iter().map(ToString::to_string).chain(flags.iter().cloned());
+            secret(&Cli::parse_from(flags).args)
+        };
+        let tls = format!("--tls-dir={}", dir.path().display());
+        let flags = [tls.clone(), format!("--session-secret-file={}", file.display())];
+        let both = |certificate: &str| {
+            std::fs::write(&ca, certificate).unwrap();
+            (of(&flags), of(std::slice::from_ref(&tls)).unwrap())
+        };
+        std::fs::write(&file, "fifteen bytes..").unwrap();
+        assert!(both("old").0.unwrap_err().to_string().contains("--session-secret-file"));
+        std::fs::write(&file, "sixteen bytes...").unwrap();
+        let ((first, old), (second, new)) = (both("old"), both("new"));
+        assert_eq!(first.unwrap(), second.unwrap());
+        assert_ne!(old, new);
+        std::fs::remove_file(&file).unwrap();
+        assert!(of(&flags).is_err());
     }
 
     #[test]

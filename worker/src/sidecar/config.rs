@@ -116,6 +116,12 @@ fn workers(args: &Args) -> Result<Workers, StartError> {
     match (&args.topology, &args.decode_service, &args.prefill_service) {
         (Some(file), None, None) => Ok(Workers::File(file.clone())),
         (None, Some(decode), Some(prefill)) => {
+            if args.tls_dir.is_none() {
+                return Err(bad(
+                    "--tls-dir",
+                    "is needed with --decode-service: workers elsewhere speak TLS only",
+                ));
+            }
             for (flag, name) in [("--decode-service", decode), ("--prefill-service", prefill)] {
                 let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
                 if name.is_empty() || name.len() > 63 || !name.chars().all(allowed) {
@@ -230,7 +236,8 @@ mod tests {
         };
         let services = ["--decode-service=s-decode", "--prefill-service=s-prefill"];
         assert_eq!(workers(&["--topology=t"]).unwrap(), Workers::File("t".into()));
-        let Workers::Services(found) = workers(&services).unwrap() else { panic!("no Services") };
+        let protected = workers(&[services[0], services[1], "--tls-dir=tls"]);
+        let Workers::Services(found) = protected.unwrap() else { panic!("no Services") };
         assert_eq!((found.namespace.as_str(), found.service.as_str()), ("n", "s"));
         assert_eq!((found.decode.as_str(), found.prefill.as_str()), ("s-decode", "s-prefill"));
         for flags in [&[][..], &services[..1], &services[1..], &["--topology=t", services[0], services[1]]] {
@@ -239,7 +246,9 @@ mod tests {
                 assert!(error.contains(flag), "{error} should name {flag}");
             }
         }
-        let error = workers(&[services[0], "--prefill-service=a,b"]).unwrap_err().to_string();
+        assert!(workers(&services).unwrap_err().to_string().contains("--tls-dir"));
+        let error =
+            workers(&[services[0], "--prefill-service=a,b", "--tls-dir=tls"]).unwrap_err().to_string();
         assert!(error.contains("--prefill-service"), "{error}");
     }
 

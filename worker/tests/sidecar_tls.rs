@@ -141,6 +141,12 @@ async fn monitoring_reads_metrics_and_nothing_else() {
         assert_eq!(status(&caller, Method::GET, sidecar, "/metrics").await, 200);
         assert_eq!(status(&caller, Method::GET, sidecar, "/internal/v1/member").await, 403);
         assert_eq!(status(&caller, Method::POST, sidecar, "/internal/v1/homes/resolve").await, 403);
+        // Whether a member serves is the operator's decision alone.
+        let decides = if role == Role::Operator { 200 } else { 403 };
+        for method in [Method::POST, Method::DELETE] {
+            assert_eq!(status(&caller, method, sidecar, "/internal/v1/drain").await, decides);
+        }
+        assert_eq!(status(&caller, Method::GET, sidecar, "/internal/v1/status").await, decides);
     }
     cluster.stop().await;
 }
@@ -158,8 +164,7 @@ async fn a_new_authority_takes_over_while_conversations_go_on() {
     let issued = |role| authority.issue(&Identity::new("default", "chat", role).unwrap()).unwrap();
     let both = format!("{}{}", old.ca_pem, issued(Role::Sidecar).ca_pem);
     // Both authorities are trusted everywhere, then all certificates are of the new one, then the old one is forgotten.
-    type Step<'a> = &'a dyn Fn(Role) -> TlsFiles;
-    let steps: [Step<'_>; 3] = [
+    let steps: [&dyn Fn(Role) -> TlsFiles; 3] = [
         &|role| TlsFiles { ca_pem: both.clone(), ..TlsFiles::read(&folder(role)).unwrap() },
         &|role| TlsFiles { ca_pem: both.clone(), ..issued(role) },
         &issued,

@@ -17,6 +17,7 @@ use super::args::Args;
 use super::clients::Clients;
 use super::clock::Clock;
 use super::config::{self, Config, Workers};
+use super::drain::OPERATED;
 use super::error::StartError;
 use super::front::Front;
 use super::home::Home;
@@ -168,7 +169,7 @@ fn protection(args: &Args, credentials: &Arc<Credentials>) -> Result<HttpTls, St
     let access = Access::default()
         .with(expected, Rights::All)
         .with(own.peer(Role::Monitor).uri(), Rights::Only(&[METRICS]))
-        .with(own.peer(Role::Operator).uri(), Rights::Only(&[METRICS]));
+        .with(own.peer(Role::Operator).uri(), Rights::Only(&[METRICS, OPERATED]));
     Ok(HttpTls { config: Arc::new(credentials.open_server_config()?), access })
 }
 

@@ -190,46 +190,6 @@ async fn a_new_authority_takes_over_while_conversations_go_on() {
     cluster.stop().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_authority_takes_over_while_conversations_go_on() {
-    let secret = tempfile::NamedTempFile::new().unwrap();
-    std::fs::write(secret.path(), "a secret of the service").unwrap();
-    let flags = ["--policy=always_remote", &format!("--session-secret-file={}", secret.path().display())];
-    let cluster = Cluster::start(Plan { is_open: true, ..Plan::new(2, 1) }.flags(&flags)).await;
-    let folder = |role: Role| cluster.dir.path().join(role.name());
-    let old = TlsFiles::read(&folder(Role::Sidecar)).unwrap();
-    let late = caller(&cluster, Some(Role::Sidecar));
-    let authority = CertificateAuthority::new("chat", Duration::from_hours(1)).unwrap();
-    let issued = |role| authority.issue(&Identity::new("default", "chat", role).unwrap()).unwrap();
-    let both = format!("{}{}", old.ca_pem, issued(Role::Sidecar).ca_pem);
-    // Both authorities are trusted everywhere, then all certificates are of the new one, then the old one is forgotten.
-    type Step<'a> = &'a dyn Fn(Role) -> TlsFiles;
-    let steps: [Step<'_>; 3] = [
-        &|role| TlsFiles { ca_pem: both.clone(), ..TlsFiles::read(&folder(role)).unwrap() },
-        &|role| TlsFiles { ca_pem: both.clone(), ..issued(role) },
-        &issued,
-    ];
-    let mut messages = Vec::new();
-    for (round, step) in (1..).zip(steps) {
-        for role in [Role::Prefill, Role::Decode, Role::Sidecar] {
-            step(role).write(&folder(role)).unwrap();
-        }
-        // Longer than until the files are looked at.
-        tokio::time::sleep(Duration::from_secs(4)).await;
-        messages.push(user(&format!("{round}: {LONG}")));
-        let answer = cluster.client(round % 2).chat("talk", &messages, json!({})).await;
-        assert_eq!((answer.status, answer.header("x-ampd-prefill")), (200, "remote"), "{}", answer.text);
-        assert_eq!(answer.cached() > 0, round > 1, "the session has not moved");
-        messages.push(assistant(&answer.content()));
-    }
-    for address in [cluster.decode[0].address, cluster.prefill[0].address, cluster.sidecars[0].internal] {
-        assert!(late.get(format!("https://{address}/healthz")).send().await.is_err(), "{address}");
-        let new = caller(&cluster, Some(Role::Sidecar));
-        assert_eq!(status(&new, Method::GET, address, "/metrics").await, 200);
-    }
-    cluster.stop().await;
-}
-
 /// Takes every server for the right one.
 #[derive(Debug)]
 struct Anybody;

@@ -164,15 +164,19 @@ async fn bad_prefill_tasks_are_refused() {
 }
 
 #[tokio::test]
-async fn every_answer_carries_the_load() {
+async fn every_answer_to_members_carries_the_load() {
     let files = Files::new();
     let decode = files.worker(Role::Decode, &[]).await;
     let http = http_client(None).unwrap();
-    for path in ["/healthz", "/readyz", "/metrics", "/metrics/load", "/internal/v1/probe"] {
+    for path in ["/metrics", "/metrics/load", "/internal/v1/probe"] {
         let answer = http.get(format!("{}{path}", decode.url)).send().await.unwrap();
         assert_eq!(answer.status(), 200, "{path}");
         let load = answer.headers()[ORCA_HEADER].to_str().unwrap().to_owned();
         assert!(load.starts_with("TEXT application_utilization="), "{load}");
+    }
+    for path in ["/healthz", "/readyz"] {
+        let answer = http.get(format!("{}{path}", decode.url)).send().await.unwrap();
+        assert!(answer.status() == 200 && answer.headers().get(ORCA_HEADER).is_none(), "{path}");
     }
     let (_, load) = decode.get("/metrics/load").await;
     assert!(load.contains("ampd_worker_ready{") && load.len() < 6000, "{load}");

@@ -46,6 +46,9 @@ pub enum TlsError {
     /// Certificate and key cannot be used together, or not at all.
     #[error("the certificate and its key cannot be used")]
     Unusable(#[from] rustls::Error),
+    /// A name that cannot be in a certificate.
+    #[error("the certificate's owner")]
+    Owner(#[from] InvalidIdentity),
     /// Somebody else's certificate in the place of one's own.
     #[error("the certificate is of {got} now, and was of {expected}")]
     Identity {

@@ -74,10 +74,9 @@ impl Error {
     fn exit_code(&self) -> u8 {
         match self {
             Self::Name(_) | Self::Setting(_) => exit::USAGE,
-            Self::TokenFile { .. } => exit::CONFIG,
             Self::Process(_) => exit::UNAVAILABLE,
             Self::Fetch(error) if error.is_passing() => exit::UNAVAILABLE,
-            Self::Fetch(_) => exit::CONFIG,
+            Self::TokenFile { .. } | Self::Fetch(_) => exit::CONFIG,
             Self::Stopped => exit::STOPPED,
         }
     }

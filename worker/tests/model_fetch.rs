@@ -65,7 +65,7 @@ impl Scene {
     async fn some_bytes(&self) -> u64 {
         let partial = || -> Option<u64> {
             let entries = std::fs::read_dir(self.folder()).ok()?;
-            let mut files = entries.filter_map(|entry| entry.ok());
+            let mut files = entries.filter_map(Result::ok);
             let found = files.find(|entry| entry.file_name().to_string_lossy().ends_with(".partial"))?;
             Some(found.metadata().ok()?.len()).filter(|len| *len > 0)
         };

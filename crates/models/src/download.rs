@@ -21,8 +21,10 @@ use crate::space;
 const TRIES: u32 = 3;
 /// A try that brings so many bytes counts as the first.
 const PROGRESS: u64 = 1 << 20;
-/// Bytes that are read or written at once.
+/// Bytes that are read at once.
 const PIECE: usize = 1 << 20;
+/// Bytes that are written at once: so much is lost at most when the process is killed.
+const BUFFER: usize = 64 << 10;
 
 /// A download's place in the whole.
 #[derive(Clone, Copy)]
@@ -88,7 +90,7 @@ impl Partial {
         let mut file = options.open(path).await.map_err(FetchError::file("make", path))?;
         let (hasher, len) = hash(&mut file, remote.size).await.map_err(FetchError::file("read", path))?;
         let mut partial =
-            Self { path: path.into(), file: BufWriter::with_capacity(PIECE, file), len, hasher };
+            Self { path: path.into(), file: BufWriter::with_capacity(BUFFER, file), len, hasher };
         if len > remote.size {
             partial.restart(remote).await?;
         }

@@ -116,7 +116,7 @@ impl Scene {
         let (repository, revision) = rest.split_once('@').unwrap_or((rest, "main"));
         let wanted = Wanted::new(repository, revision, file).unwrap();
         let fetched = ampd_models::fetch(&wanted, folder, &self.settings, &self.told);
-        tokio::time::timeout(Duration::from_secs(60), fetched).await.expect("the fetch ends")
+        tokio::time::timeout(Duration::from_mins(1), fetched).await.expect("the fetch ends")
     }
 
     /// The names in the folder, but for the lock, which stays.

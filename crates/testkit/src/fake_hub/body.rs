@@ -13,6 +13,8 @@ use super::faults::BodyFaults;
 
 /// Bytes that are sent at once.
 const PIECE: u64 = 16 << 10;
+/// Time for bytes to leave before their connection is cut.
+const FLUSH: Duration = Duration::from_millis(100);
 
 struct Sending {
     file: File,
@@ -37,6 +39,8 @@ impl Sending {
         if let Some(cut) = self.faults.cut {
             limit = limit.min(cut.saturating_sub(self.sent));
             if limit == 0 {
+                // What was sent before shall arrive: an error takes along what is still in buffers.
+                tokio::time::sleep(FLUSH).await;
                 return Err(io::Error::other("cut"));
             }
         }

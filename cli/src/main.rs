@@ -1,13 +1,15 @@
-//! `ampd`: a service of prefill and decode workers on this machine, performance profiles, manifest checks.
+//! `ampd`: a service of prefill and decode workers on this machine, performance profiles, manifests and what they become.
 
 mod cache;
 mod check;
+mod crd;
 mod fetch;
 mod local;
 mod manifest;
 mod model;
 mod output;
 mod profile;
+mod render;
 
 use std::process::ExitCode;
 
@@ -29,6 +31,10 @@ enum Command {
     Profile(profile::Args),
     /// Checks a manifest.
     Check(check::Args),
+    /// Prints the definitions that make the resources known to a cluster.
+    Crd,
+    /// Prints the objects that a cluster's operator makes from a manifest.
+    Render(render::Args),
     /// Gets a model and prints where it is, for scripts.
     #[command(hide = true)]
     Fetch(fetch::Args),
@@ -45,6 +51,8 @@ fn main() -> ExitCode {
         Command::Local(args) => local::main(args),
         Command::Profile(args) => profile::main(&args),
         Command::Check(args) => check::main(&args),
+        Command::Crd => crd::main(),
+        Command::Render(args) => render::main(&args),
         Command::Fetch(args) => fetch::main(&args),
         Command::Worker(args) => return ampd_worker::server::main(*args),
         Command::Sidecar(args) => return ampd_worker::sidecar::main(*args),

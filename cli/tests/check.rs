@@ -48,7 +48,8 @@ fn a_good_manifest_is_summed_up_with_what_to_do_next() {
 
     let text = std::fs::read_to_string(&path).unwrap();
     let claim = "persistentVolumeClaim: {claimName: models, path: smollm2}";
-    let source = "huggingFace:\n        repo: HuggingFaceTB/SmolLM2-135M-Instruct";
+    let from = text.find("huggingFace:").unwrap();
+    let source = &text[from..from + text[from..].find("\n\n").unwrap()];
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), text.replace(source, claim)).unwrap();
     let told = String::from_utf8(check(file.path()).stdout).unwrap();

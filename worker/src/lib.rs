@@ -1,9 +1,12 @@
-//! The engine worker and the scheduler sidecar.
+//! The engine worker, the scheduler sidecar and the fetching of models.
 
+mod certificates;
 pub mod http;
+pub mod model_fetch;
 pub mod openai;
 pub mod process;
 pub mod protocol;
+mod reload;
 pub mod server;
 pub mod sidecar;
 pub mod text;

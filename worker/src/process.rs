@@ -1,4 +1,4 @@
-//! What both binaries do as processes: signals, and not outliving their parent.
+//! What the binaries do as processes: signals, and not outliving their parent.
 
 use std::time::Duration;
 
@@ -17,6 +17,8 @@ pub mod exit {
     pub const UNAVAILABLE: u8 = 69;
     /// A file that the configuration names cannot be used.
     pub const CONFIG: u8 = 78;
+    /// A signal ended the work before it was done: SIGTERM's number above 128, as shells have it.
+    pub const STOPPED: u8 = 128 + 15;
 }
 
 /// Cancels `shutdown` on the first SIGTERM or SIGINT and ends the process at once on the second.

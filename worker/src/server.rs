@@ -19,7 +19,6 @@ mod rounds;
 mod start;
 mod stats;
 mod supervise;
-pub(crate) mod tls;
 
 use std::process::ExitCode;
 

@@ -8,6 +8,7 @@ mod choice;
 mod clients;
 mod clock;
 mod config;
+mod drain;
 mod encode;
 mod entry;
 mod epochs;

@@ -1,20 +1,21 @@
-//! The workers of a service: a JSON file that is read again when it changes.
+//! The workers of a service: from a JSON file, or from the EndpointSlices of its Services.
+
+mod discovery;
+mod endpoints;
+mod file;
 
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
+
+pub use discovery::{ClusterError, Services, client, discover};
+pub use endpoints::{MAX_MEMBERS, MAX_SLICES, Unusable, from_slices};
+pub use file::follow;
 
 /// Largest file, bytes: some thousand workers.
 const MAX_FILE: u64 = 4 << 20;
-
-/// How often the file is looked at.
-const INTERVAL: Duration = Duration::from_millis(500);
 
 /// A decode worker with its sidecar.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -112,6 +113,12 @@ impl Topology {
         Self::parse(&std::fs::read(path).map_err(read)?)
     }
 
+    /// Whether nobody has told the service's workers yet.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.service.is_empty()
+    }
+
     fn check(&self) -> Result<(), TopologyError> {
         let mut names = HashSet::new();
         check_name("service", &self.service)?;
@@ -172,68 +179,11 @@ pub(crate) fn is_host_port(address: &str) -> bool {
     matches!(parts, Some((host, Ok(port))) if !host.is_empty() && port > 0) && !unspecified
 }
 
-/// Follows a file until `stop`: the receiver always holds the last valid topology. A file that cannot be used is told
-/// once in the log, and the old topology stays.
-///
-/// # Errors
-/// When the file cannot be used at the start.
-pub async fn follow(
-    path: PathBuf,
-    stop: CancellationToken,
-) -> Result<(watch::Receiver<Arc<Topology>>, tokio::task::JoinHandle<()>), TopologyError> {
-    let first = read(path.clone()).await?;
-    let (sender, receiver) = watch::channel(Arc::new(first));
-    let task = tokio::spawn(async move {
-        let mut told = None;
-        loop {
-            tokio::select! {
-                () = stop.cancelled() => return,
-                () = tokio::time::sleep(INTERVAL) => {}
-            }
-            match read(path.clone()).await {
-                Ok(topology) => {
-                    told = None;
-                    let changed = sender.send_if_modified(|current| {
-                        let changed = **current != topology;
-                        if changed {
-                            *current = Arc::new(topology);
-                        }
-                        changed
-                    });
-                    if changed {
-                        tracing::info!(path = %path.display(), "the topology has changed");
-                    }
-                }
-                Err(error) => {
-                    let text = error.to_string();
-                    if told.as_ref() != Some(&text) {
-                        tracing::warn!(
-                            path = %path.display(),
-                            error = &error as &dyn std::error::Error,
-                            "the topology cannot be used; the last one stays"
-                        );
-                        told = Some(text);
-                    }
-                }
-            }
-        }
-    });
-    Ok((receiver, task))
-}
-
-/// Reads off the async threads. The file is small and local: comparing its content costs less than trusting times.
-async fn read(path: PathBuf) -> Result<Topology, TopologyError> {
-    let lost = path.clone();
-    tokio::task::spawn_blocking(move || Topology::load(&path))
-        .await
-        .unwrap_or_else(|error| Err(TopologyError::Read { path: lost, source: std::io::Error::other(error) }))
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    const GOOD: &str = r#"{"service":"chat","namespace":"default",
+    pub(super) const GOOD: &str = r#"{"service":"chat","namespace":"default",
         "decode":[{"name":"d0","worker_url":"http://127.0.0.1:1","sidecar_url":"http://127.0.0.1:2","kv_addr":"127.0.0.1:3"}],
         "prefill":[{"name":"p0","worker_url":"http://[::1]:4"}]}"#;
 
@@ -253,25 +203,5 @@ mod tests {
         }
         let unknown = Topology::parse(GOOD.replace("\"prefill\"", "\"prefil\"").as_bytes());
         assert!(matches!(unknown, Err(TopologyError::Json(error)) if error.to_string().contains("prefil")));
-    }
-
-    #[tokio::test]
-    async fn a_change_is_seen_and_a_bad_file_ignored() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("topology.json");
-        assert!(matches!(
-            follow(path.clone(), CancellationToken::new()).await,
-            Err(TopologyError::Read { .. })
-        ));
-        std::fs::write(&path, GOOD).unwrap();
-        let stop = CancellationToken::new();
-        let (mut receiver, task) = follow(path.clone(), stop.clone()).await.unwrap();
-        std::fs::write(&path, "{").unwrap();
-        assert!(tokio::time::timeout(Duration::from_millis(1200), receiver.changed()).await.is_err());
-        std::fs::write(&path, GOOD.replace("p0", "p1")).unwrap();
-        tokio::time::timeout(Duration::from_secs(10), receiver.changed()).await.unwrap().unwrap();
-        assert_eq!(receiver.borrow().prefill[0].name, "p1");
-        stop.cancel();
-        task.await.unwrap();
     }
 }

@@ -7,7 +7,7 @@ mod cluster;
 use std::time::Duration;
 
 use cluster::client::user;
-use cluster::{Cluster, Plan};
+use cluster::{Cluster, Plan, eventually};
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -127,6 +127,14 @@ async fn keys_open_the_api_and_keep_tenants_apart() {
     assert!(ask("Bearer 0123456789abcdef").await.cached() > 0);
     let other = ask("Bearer fedcba9876543210").await;
     assert_eq!((other.status, other.cached(), other.header("x-ampd-round")), (200, 0, "1"));
+    // A file that cannot be used closes nothing and opens nothing, and a new key counts within moments.
+    std::fs::write(keys.path(), "no keys").unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(ask("Bearer fedcba9876543210").await.status, 200);
+    std::fs::write(keys.path(), "a:0123456789abcdef\nc:ccccccccccccccccc\n").unwrap();
+    eventually("the new key opens", || async { ask("Bearer ccccccccccccccccc").await.status == 200 }).await;
+    assert_eq!(ask("Bearer fedcba9876543210").await.status, 401);
+    assert!(ask("Bearer 0123456789abcdef").await.cached() > 0);
     cluster.stop().await;
 }
 
@@ -141,7 +149,7 @@ async fn more_than_may_be_served_at_once_is_told_to_come_again() {
     assert_eq!((answer.status, answer.json()["error"]["code"].as_str()), (503, Some("overloaded")));
     assert_eq!(answer.header("retry-after"), "1");
     drop(first);
-    cluster::eventually("the place is free again", || async {
+    eventually("the place is free again", || async {
         client.chat("third", &[user("hi")], json!({})).await.status == 200
     })
     .await;

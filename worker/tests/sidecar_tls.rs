@@ -4,11 +4,13 @@
 
 mod cluster;
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use ampd_kv::tls::{CertificateAuthority, Identity, Role, TlsFiles};
 use cluster::client::{Client, assistant, user};
 use cluster::{Cluster, Plan};
+use http::Method;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -73,12 +75,157 @@ async fn members_are_served_only_where_their_role_calls() {
         (Role::Prefill, prefill, false),
         (Role::Decode, sidecar, false),
     ] {
-        let files = TlsFiles::read(&cluster.dir.path().join(role.name())).unwrap();
-        let mut config = files.client_config().unwrap();
-        config.dangerous().set_certificate_verifier(std::sync::Arc::new(Anybody));
-        let http = ampd_worker::protocol::http_client(Some(config)).unwrap();
-        let answer = http.get(format!("https://{address}/metrics")).send().await;
-        assert_eq!(answer.is_ok_and(|answer| answer.status() == 200), served, "{role} at {address}");
+        let answer = status(&caller(&cluster, Some(role)), Method::GET, address, "/metrics").await;
+        assert_eq!(answer, if served { 200 } else { 403 }, "{role} at {address}");
+    }
+    cluster.stop().await;
+}
+
+/// A client with the certificate of a role, or with none.
+fn caller(cluster: &Cluster, role: Option<Role>) -> reqwest::Client {
+    let mut config = match role {
+        Some(role) => {
+            let files = TlsFiles::read(&cluster.dir.path().join(role.name())).unwrap();
+            files.client_config().unwrap()
+        }
+        None => rustls::ClientConfig::builder_with_provider(rustls::crypto::ring::default_provider().into())
+            .with_protocol_versions(&[&rustls::version::TLS13])
+            .unwrap()
+            .with_root_certificates(rustls::RootCertStore::empty())
+            .with_no_client_auth(),
+    };
+    config.dangerous().set_certificate_verifier(std::sync::Arc::new(Anybody));
+    ampd_worker::protocol::http_client(Some(config)).unwrap()
+}
+
+async fn status(client: &reqwest::Client, method: Method, address: SocketAddr, path: &str) -> u16 {
+    let request = client.request(method, format!("https://{address}{path}"));
+    request.send().await.unwrap().status().as_u16()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn probes_need_no_certificate_and_everything_else_does() {
+    let cluster = Cluster::start(Plan { is_open: true, ..Plan::new(1, 1) }).await;
+    let nobody = caller(&cluster, None);
+    for address in [cluster.decode[0].address, cluster.prefill[0].address, cluster.sidecars[0].internal] {
+        for path in ["/healthz", "/readyz"] {
+            let answer = nobody.get(format!("https://{address}{path}")).send().await.unwrap();
+            assert_eq!(answer.status(), 200, "{address}{path}");
+            assert!(answer.headers().get("endpoint-load-metrics").is_none(), "the load is told to strangers");
+            assert_eq!(status(&nobody, Method::POST, address, path).await, 403);
+        }
+        for path in ["/metrics", "/metrics/load", "/internal/v1/probe", "/internal/v1/member", "/nowhere"] {
+            assert_eq!(status(&nobody, Method::GET, address, path).await, 403, "{address}{path}");
+        }
+        for path in ["/internal/v1/bindings", "/internal/v1/prefills", "/internal/v1/homes/resolve"] {
+            assert_eq!(status(&nobody, Method::POST, address, path).await, 403, "{address}{path}");
+        }
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn monitoring_reads_metrics_and_nothing_else() {
+    let cluster = Cluster::start(Plan { is_open: true, ..Plan::new(1, 1) }).await;
+    let workers = [cluster.decode[0].address, cluster.prefill[0].address];
+    for role in [Role::Monitor, Role::Operator] {
+        let caller = caller(&cluster, Some(role));
+        for address in workers {
+            assert_eq!(status(&caller, Method::GET, address, "/metrics").await, 200);
+            assert_eq!(status(&caller, Method::GET, address, "/metrics/load").await, 200);
+            assert_eq!(status(&caller, Method::GET, address, "/internal/v1/probe").await, 403);
+            assert_eq!(status(&caller, Method::POST, address, "/internal/v1/bindings").await, 403);
+            assert_eq!(status(&caller, Method::POST, address, "/metrics").await, 403);
+        }
+        let sidecar = cluster.sidecars[0].internal;
+        assert_eq!(status(&caller, Method::GET, sidecar, "/metrics").await, 200);
+        assert_eq!(status(&caller, Method::GET, sidecar, "/internal/v1/member").await, 403);
+        assert_eq!(status(&caller, Method::POST, sidecar, "/internal/v1/homes/resolve").await, 403);
+        // Whether a member serves is the operator's decision alone.
+        let decides = if role == Role::Operator { 200 } else { 403 };
+        for method in [Method::POST, Method::DELETE] {
+            assert_eq!(status(&caller, method, sidecar, "/internal/v1/drain").await, decides);
+        }
+        assert_eq!(status(&caller, Method::GET, sidecar, "/internal/v1/status").await, decides);
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_authority_takes_over_while_conversations_go_on() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "a secret of the service").unwrap();
+    let flags = ["--policy=always_remote", &format!("--session-secret-file={}", secret.path().display())];
+    let cluster = Cluster::start(Plan { is_open: true, ..Plan::new(2, 1) }.flags(&flags)).await;
+    let folder = |role: Role| cluster.dir.path().join(role.name());
+    let old = TlsFiles::read(&folder(Role::Sidecar)).unwrap();
+    let late = caller(&cluster, Some(Role::Sidecar));
+    let authority = CertificateAuthority::new("chat", Duration::from_hours(1)).unwrap();
+    let issued = |role| authority.issue(&Identity::new("default", "chat", role).unwrap()).unwrap();
+    let both = format!("{}{}", old.ca_pem, issued(Role::Sidecar).ca_pem);
+    // Both authorities are trusted everywhere, then all certificates are of the new one, then the old one is forgotten.
+    let steps: [&dyn Fn(Role) -> TlsFiles; 3] = [
+        &|role| TlsFiles { ca_pem: both.clone(), ..TlsFiles::read(&folder(role)).unwrap() },
+        &|role| TlsFiles { ca_pem: both.clone(), ..issued(role) },
+        &issued,
+    ];
+    let mut messages = Vec::new();
+    for (round, step) in (1..).zip(steps) {
+        for role in [Role::Prefill, Role::Decode, Role::Sidecar] {
+            step(role).write(&folder(role)).unwrap();
+        }
+        // Longer than until the files are looked at.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        messages.push(user(&format!("{round}: {LONG}")));
+        let answer = cluster.client(round % 2).chat("talk", &messages, json!({})).await;
+        assert_eq!((answer.status, answer.header("x-ampd-prefill")), (200, "remote"), "{}", answer.text);
+        assert_eq!(answer.cached() > 0, round > 1, "the session has not moved");
+        messages.push(assistant(&answer.content()));
+    }
+    for address in [cluster.decode[0].address, cluster.prefill[0].address, cluster.sidecars[0].internal] {
+        assert!(late.get(format!("https://{address}/healthz")).send().await.is_err(), "{address}");
+        let new = caller(&cluster, Some(Role::Sidecar));
+        assert_eq!(status(&new, Method::GET, address, "/metrics").await, 200);
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_authority_takes_over_while_conversations_go_on() {
+    let secret = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(secret.path(), "a secret of the service").unwrap();
+    let flags = ["--policy=always_remote", &format!("--session-secret-file={}", secret.path().display())];
+    let cluster = Cluster::start(Plan { is_open: true, ..Plan::new(2, 1) }.flags(&flags)).await;
+    let folder = |role: Role| cluster.dir.path().join(role.name());
+    let old = TlsFiles::read(&folder(Role::Sidecar)).unwrap();
+    let late = caller(&cluster, Some(Role::Sidecar));
+    let authority = CertificateAuthority::new("chat", Duration::from_hours(1)).unwrap();
+    let issued = |role| authority.issue(&Identity::new("default", "chat", role).unwrap()).unwrap();
+    let both = format!("{}{}", old.ca_pem, issued(Role::Sidecar).ca_pem);
+    // Both authorities are trusted everywhere, then all certificates are of the new one, then the old one is forgotten.
+    type Step<'a> = &'a dyn Fn(Role) -> TlsFiles;
+    let steps: [Step<'_>; 3] = [
+        &|role| TlsFiles { ca_pem: both.clone(), ..TlsFiles::read(&folder(role)).unwrap() },
+        &|role| TlsFiles { ca_pem: both.clone(), ..issued(role) },
+        &issued,
+    ];
+    let mut messages = Vec::new();
+    for (round, step) in (1..).zip(steps) {
+        for role in [Role::Prefill, Role::Decode, Role::Sidecar] {
+            step(role).write(&folder(role)).unwrap();
+        }
+        // Longer than until the files are looked at.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        messages.push(user(&format!("{round}: {LONG}")));
+        let answer = cluster.client(round % 2).chat("talk", &messages, json!({})).await;
+        assert_eq!((answer.status, answer.header("x-ampd-prefill")), (200, "remote"), "{}", answer.text);
+        assert_eq!(answer.cached() > 0, round > 1, "the session has not moved");
+        messages.push(assistant(&answer.content()));
+    }
+    for address in [cluster.decode[0].address, cluster.prefill[0].address, cluster.sidecars[0].internal] {
+        assert!(late.get(format!("https://{address}/healthz")).send().await.is_err(), "{address}");
+        let new = caller(&cluster, Some(Role::Sidecar));
+        assert_eq!(status(&new, Method::GET, address, "/metrics").await, 200);
     }
     cluster.stop().await;
 }

@@ -97,11 +97,11 @@ fn the_engine_knows_no_http_and_no_runtime() {
 fn test_helpers_are_never_shipped() {
     let metadata = metadata();
     for package in metadata.workspace_packages() {
-        let shipped = package
-            .dependencies
-            .iter()
-            .any(|d| d.name == "ampd-testkit" && d.kind != DependencyKind::Development);
-        assert!(!shipped, "{} ships ampd-testkit", package.name);
+        for helper in ["ampd-testkit", "ampd-fakeapi"] {
+            let shipped =
+                package.dependencies.iter().any(|d| d.name == helper && d.kind != DependencyKind::Development);
+            assert!(!shipped, "{} ships {helper}", package.name);
+        }
     }
 }
 

@@ -1,12 +1,15 @@
-//! The command lines of the children.
+//! The command lines of the children: the same that a cluster's pods have, with this machine's places.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+
+use ampd_render::Role;
+use ampd_render::arguments::{self, Access, Discovery, Process, SidecarPlace, WorkerPlace};
 
 use super::members::{Kind, Member};
-use super::plan::Plan;
+use super::plan::{Plan, Workers};
 
 /// What all children share besides the plan.
 #[derive(Debug, Clone)]
@@ -21,51 +24,15 @@ pub(crate) struct Shared {
     pub(crate) profiles: BTreeMap<usize, PathBuf>,
 }
 
-/// Collects `--flag value` pairs.
-#[derive(Default)]
-struct Flags(Vec<OsString>);
-
-impl Flags {
-    fn add(&mut self, flag: &str, value: impl Into<OsString>) {
-        self.0.push(format!("--{flag}").into());
-        self.0.push(value.into());
-    }
-
-    fn some<T: ToString>(&mut self, flag: &str, value: Option<T>) {
-        if let Some(value) = value {
-            self.add(flag, value.to_string());
-        }
-    }
-
-    fn duration(&mut self, flag: &str, value: Duration) {
-        self.add(flag, humantime::format_duration(value).to_string().replace(' ', ""));
-    }
-}
-
 impl Shared {
     /// The arguments of one child, the subcommand first.
     pub(crate) fn of(&self, member: &Member) -> Vec<OsString> {
-        let mut flags = Flags::default();
-        let plan = &self.plan;
-        flags.0.push(if member.kind == Kind::Sidecar { "sidecar" } else { "worker" }.into());
-        flags.add("namespace", &plan.service.namespace);
-        flags.add("service", &plan.service.name);
-        flags.add("model", plan.model.as_os_str());
-        flags.some("max-context", plan.service.model.max_context_tokens);
-        flags.add("tls-dir", certificate_folder(&self.certificates, member.kind));
-        if let Some(profile) = self.profiles.get(&self.threads(member)) {
-            flags.add("profile", profile);
-        }
-        flags.duration("session-ttl", plan.service.session_ttl);
-        match member.kind {
-            Kind::Sidecar => self.sidecar(member, &mut flags),
-            Kind::Prefill | Kind::Decode => self.worker(member, &mut flags),
-        }
-        flags.duration("grace", plan.grace);
-        flags.add("log-format", "human");
-        flags.add("log-filter", &plan.log_filter);
-        flags.0.push("--die-with-parent".into());
-        flags.0
+        let (program, arguments) = match member.kind {
+            Kind::Sidecar => ("sidecar", arguments::sidecar(&self.plan.service, &self.sidecar(member))),
+            Kind::Prefill => ("worker", self.worker(member, Role::Prefill, &self.plan.prefill)),
+            Kind::Decode => ("worker", self.worker(member, Role::Decode, &self.plan.decode)),
+        };
+        std::iter::once(program.into()).chain(arguments).collect()
     }
 
     /// Threads of a worker; of a sidecar those of its decode worker.
@@ -77,52 +44,49 @@ impl Shared {
         workers.threads.get(member.index).copied().unwrap_or(1)
     }
 
-    fn worker(&self, member: &Member, flags: &mut Flags) {
-        let service = &self.plan.service;
-        let (role, workers) = match member.kind {
-            Kind::Prefill => (&service.prefill, &self.plan.prefill),
-            Kind::Decode | Kind::Sidecar => (&service.decode, &self.plan.decode),
-        };
-        flags.add("role", member.kind.as_str());
-        flags.add("name", &member.name);
-        flags.add("listen", member.control.to_string());
-        if member.kind == Kind::Decode {
-            flags.some("kv-listen", member.second);
-        }
-        flags.add("threads", self.threads(member).to_string());
-        flags.add("kv-memory", workers.kv_memory.to_string());
-        flags.add("token-budget", role.token_budget.to_string());
-        flags.add("prefill-chunk", role.prefill_chunk.to_string());
-        flags.add("backend", &self.plan.backend);
-        flags.add("lookahead", service.routing.lookahead.to_string());
-        flags.add("postponement-cap", service.routing.postponement_cap.to_string());
-        flags.duration("window", service.routing.window);
+    fn profile(&self, member: &Member) -> Option<OsString> {
+        self.profiles.get(&self.threads(member)).map(|path| path.as_os_str().to_owned())
     }
 
-    fn sidecar(&self, member: &Member, flags: &mut Flags) {
-        let service = &self.plan.service;
-        // A sidecar goes by the name of its decode worker.
-        flags.add("name", format!("{}-{}", Kind::Decode.as_str(), member.index));
-        flags.add("topology", &self.topology);
-        flags.add("model-name", &service.model.name);
-        for alias in &service.model.aliases {
-            flags.add("model-alias", alias);
+    fn process(&self) -> Process {
+        Process {
+            grace: self.plan.grace,
+            log_format: "human".into(),
+            log_filter: self.plan.log_filter.clone(),
+            die_with_parent: true,
         }
-        flags.some("listen", member.second);
-        flags.add("internal-listen", member.control.to_string());
-        flags.duration("slo-ttft", service.slo.ttft);
-        flags.duration("slo-itl", service.slo.itl);
-        let routing = &service.routing;
-        flags.add("policy", routing.policy.as_str());
-        flags.add("alpha", routing.alpha.to_string());
-        flags.add("beta", routing.beta.to_string());
-        flags.add("min-remote-tokens", routing.min_remote_tokens.to_string());
-        flags.duration("window", routing.window);
-        flags.add("on-remote-failure", routing.on_remote_failure.as_str());
-        flags.add("signals", routing.signals.as_str());
-        flags.some("prometheus-url", routing.prometheus_url.as_ref());
-        for header in &service.session_headers {
-            flags.add("session-header", header);
+    }
+
+    fn worker(&self, member: &Member, role: Role, workers: &Workers) -> Vec<OsString> {
+        let address = |address: SocketAddr| OsString::from(address.to_string());
+        let place = WorkerPlace {
+            name: member.name.clone().into(),
+            listen: address(member.control),
+            kv_listen: member.second.map(address),
+            kv_advertise: None,
+            model: self.plan.model.as_os_str().to_owned(),
+            tls_dir: certificate_folder(&self.certificates, member.kind).into(),
+            profile: self.profile(member),
+            threads: Some(self.threads(member)),
+            kv_memory: Some(workers.kv_memory),
+            backend: Some(self.plan.backend.clone()),
+            process: self.process(),
+        };
+        arguments::worker(&self.plan.service, role, &place)
+    }
+
+    fn sidecar(&self, member: &Member) -> SidecarPlace {
+        SidecarPlace {
+            // A sidecar goes by the name of its decode worker.
+            name: format!("{}-{}", Kind::Decode.as_str(), member.index).into(),
+            listen: member.second.unwrap_or(member.control).to_string().into(),
+            internal_listen: member.control.to_string().into(),
+            discovery: Discovery::File(self.topology.as_os_str().to_owned()),
+            model: self.plan.model.as_os_str().to_owned(),
+            tls_dir: certificate_folder(&self.certificates, member.kind).into(),
+            profile: self.profile(member),
+            access: Access::Loopback,
+            process: self.process(),
         }
     }
 }
@@ -134,9 +98,10 @@ pub(crate) fn certificate_folder(root: &Path, kind: Kind) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
     use crate::local::members::Members;
-    use crate::local::plan::Workers;
 
     fn shared(folder: &Path) -> Shared {
         let mut service = crate::manifest::load(None).unwrap();

@@ -66,8 +66,8 @@ fn the_shipped_manifest_is_right() {
     let service = Service::parse(text).unwrap();
     assert_eq!((service.prefill.min_replicas, service.decode.min_replicas), (2, 2));
     assert_eq!(service.decode.kv_cache, Some(256 << 20));
-    assert!(matches!(&service.model.source, ModelSource::HuggingFace { repo, revision, file: None }
-            if repo == "HuggingFaceTB/SmolLM2-135M-Instruct" && revision == "main"));
+    assert!(matches!(&service.model.source, ModelSource::HuggingFace { revision, file: Some(file), .. }
+            if revision.len() == 40 && file == "SmolLM2-135M-Instruct.Q4_1.gguf"));
 }
 
 #[test]

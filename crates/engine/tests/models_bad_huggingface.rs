@@ -136,7 +136,7 @@ fn missing_files_are_named() {
     fs::remove_file(files.path.join("model.safetensors")).unwrap();
     assert_refused(&files.path, &["cannot read", "model.safetensors"]);
     fs::remove_file(files.path.join("config.json")).unwrap();
-    assert_refused(&files.path, &["no config.json and 0 .gguf files"]);
+    assert_refused(&files.path, &["neither a config.json nor a .gguf file"]);
     assert_refused(&files.path.join("nowhere"), &["cannot read", "nowhere"]);
 }
 

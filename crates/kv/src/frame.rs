@@ -27,7 +27,7 @@ use std::ops::Range;
 use bytes::Bytes;
 
 pub use header::{HEADER_BYTES, Header};
-pub use hello::{Hello, VERSION, Welcome};
+pub use hello::{Hello, PREFILL, VERSION, Welcome};
 pub(crate) use reader::{FrameReader, ReadError};
 pub(crate) use writer::{Outgoing, write_frame, write_frames};
 

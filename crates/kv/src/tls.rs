@@ -3,11 +3,13 @@
 
 mod authority;
 mod config;
+mod credentials;
 mod files;
 mod identity;
 mod peer;
 
 pub use authority::CertificateAuthority;
+pub use credentials::Credentials;
 pub use files::{Secret, TlsFiles};
 pub use identity::{Identity, InvalidIdentity, Role};
 pub use peer::{peer_uri, san_uri};
@@ -44,6 +46,17 @@ pub enum TlsError {
     /// Certificate and key cannot be used together, or not at all.
     #[error("the certificate and its key cannot be used")]
     Unusable(#[from] rustls::Error),
+    /// A name that cannot be in a certificate.
+    #[error("the certificate's owner")]
+    Owner(#[from] InvalidIdentity),
+    /// Somebody else's certificate in the place of one's own.
+    #[error("the certificate is of {got} now, and was of {expected}")]
+    Identity {
+        /// Who it was of.
+        expected: String,
+        /// Who it is of.
+        got: String,
+    },
     /// Client certificates cannot be verified.
     #[error("client certificates cannot be verified")]
     Verifier(#[from] rustls::server::VerifierBuilderError),

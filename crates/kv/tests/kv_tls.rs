@@ -101,9 +101,11 @@ async fn a_transfer_over_tls() {
 async fn strangers_are_refused() {
     let listening = listening().await;
     // Another role of the same service.
-    let error = listening.open(&client_of(&CERTIFICATES.sidecar), Role::Decode).await.unwrap_err();
-    assert!(matches!(error, KvError::Refused(Reason::Identity)), "{error}");
-    assert_eq!(listening.refusal().await, Reason::Identity);
+    for role in [&CERTIFICATES.sidecar, &CERTIFICATES.monitor, &CERTIFICATES.operator] {
+        let error = listening.open(&client_of(role), Role::Decode).await.unwrap_err();
+        assert!(matches!(error, KvError::Refused(Reason::Identity)), "{error}");
+        assert_eq!(listening.refusal().await, Reason::Identity);
+    }
     // Another authority: both sides notice.
     let error = listening.open(&client_of(&CERTIFICATES.stranger), Role::Decode).await.unwrap_err();
     assert!(matches!(error, KvError::Connect { .. }), "{error}");

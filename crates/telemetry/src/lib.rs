@@ -1,7 +1,7 @@
 //! What every program of AMPD tells about itself: metrics, logs and traces.
 //!
-//! A metric exists only if it is a row of the table: [`WorkerMetrics`] and [`SidecarMetrics`] are made from it, and
-//! `docs/metrics.md` is written from it.
+//! A metric exists only if it is a row of the table: [`WorkerMetrics`], [`SidecarMetrics`] and
+//! [`OperatorMetrics`] are made from it, and `docs/metrics.md` is written from it.
 
 pub mod exposition;
 pub mod family;
@@ -14,6 +14,7 @@ pub mod trace;
 pub use family::{Counters, Gauges, Histograms};
 pub use load::{KvBlocks, LoadSample};
 pub use prometheus::{Gauge, Histogram, IntCounter};
+pub use table::operator::OperatorMetrics;
 pub use table::sidecar::SidecarMetrics;
 pub use table::worker::WorkerMetrics;
 pub use trace::TraceContext;

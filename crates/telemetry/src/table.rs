@@ -5,6 +5,7 @@ mod buckets;
 pub mod handles;
 mod labels;
 mod markdown;
+pub mod operator;
 pub mod process;
 pub mod sidecar;
 pub mod worker;

@@ -13,7 +13,7 @@ use std::path::Path;
 use ampd_telemetry::exposition::{self, Sample};
 use ampd_telemetry::table::sidecar::round_class;
 use ampd_telemetry::table::{self, Kind, Metric, OTHER, Values};
-use ampd_telemetry::{KvBlocks, LoadSample, SidecarMetrics, WorkerMetrics};
+use ampd_telemetry::{KvBlocks, LoadSample, OperatorMetrics, SidecarMetrics, WorkerMetrics};
 
 fn samples(text: &str) -> Vec<Sample> {
     exposition::parse(text.as_bytes()).unwrap()
@@ -96,6 +96,21 @@ fn a_sidecar_renders_its_table() {
         })
         .collect();
     assert_eq!(counts, [1.0, 2.0, 2.0, 2.0]);
+}
+
+#[test]
+fn an_operator_renders_its_table() {
+    let metrics = OperatorMetrics::new().unwrap();
+    metrics.objects.with(["AMPDService"]).set(2.0);
+    metrics.reconciles.with(["ok"]).inc();
+    metrics.api_writes.with(["Deployment", "apply"]).inc();
+    metrics.watch_restarts.with(["Deployment"]).inc();
+    let samples = samples(&metrics.render().unwrap());
+    let tables = [table::operator::TABLE, table::process::TABLE];
+    assert_eq!(rows_of(&samples, &tables, &[]), names(&tables));
+    let value = |name: &str| samples.iter().find(|sample| sample.name == name).unwrap().value;
+    assert!(value("ampd_operator_last_success_timestamp_seconds").is_nan(), "nothing has succeeded yet");
+    assert_eq!(value("ampd_operator_leader"), 0.0);
 }
 
 #[test]
@@ -194,7 +209,7 @@ fn workers_that_are_gone_make_room() {
 
 #[test]
 fn rows_are_well_formed() {
-    let tables = [table::worker::TABLE, table::sidecar::TABLE, table::process::TABLE];
+    let tables = [table::worker::TABLE, table::sidecar::TABLE, table::operator::TABLE, table::process::TABLE];
     let rows: Vec<&Metric> = tables.iter().copied().flatten().collect();
     assert_eq!(
         rows.iter().map(|row| row.name).collect::<BTreeSet<_>>().len(),

@@ -1,8 +1,10 @@
-//! Helpers for tests: tiny random models, a fault-injecting TCP relay, process fixtures.
+//! Helpers for tests: tiny random models, a fault-injecting TCP relay, a stand-in for Hugging Face, process fixtures.
 
 pub mod chat;
 pub mod cluster;
 pub mod crowd;
+pub mod fake_api;
+pub mod fake_hub;
 pub mod official;
 pub mod process;
 pub mod prometheus;

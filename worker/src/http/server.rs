@@ -18,7 +18,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tower::ServiceExt as _;
 
-use super::{HttpLimits, guarded};
+use super::access::{STRANGER, refused};
+use super::{Access, HttpLimits, Rights, guarded};
 
 /// Pause after a failed accept: no descriptors are left, and trying at once would only burn time.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
@@ -36,13 +37,13 @@ pub struct HttpServer {
     pub grace: Duration,
 }
 
-/// Encryption, and who may come.
+/// Encryption, and who may ask for what.
 #[derive(Debug, Clone)]
 pub struct HttpTls {
-    /// Asks for certificates.
+    /// Asks for certificates, and does without.
     pub config: Arc<rustls::ServerConfig>,
-    /// SAN URIs of those who are served.
-    pub peers: Vec<String>,
+    /// What the client of a connection may ask for.
+    pub access: Access,
 }
 
 /// Serves `app` until the shutdown is over: every connection has ended when this returns.
@@ -51,7 +52,7 @@ pub async fn serve(listener: TcpListener, app: Router, server: HttpServer) {
     let connection = Connection {
         app: guarded(app, limits),
         limits,
-        tls: tls.map(|tls| (TlsAcceptor::from(tls.config), tls.peers)),
+        tls: tls.map(|tls| (TlsAcceptor::from(tls.config), tls.access)),
         shutdown: shutdown.clone(),
         cut: CancellationToken::new(),
     };
@@ -105,7 +106,7 @@ fn identity<S>(stream: &TlsStream<S>) -> Option<String> {
 struct Connection {
     app: Router,
     limits: HttpLimits,
-    tls: Option<(TlsAcceptor, Vec<String>)>,
+    tls: Option<(TlsAcceptor, Access)>,
     shutdown: CancellationToken,
     cut: CancellationToken,
 }
@@ -117,12 +118,16 @@ impl Connection {
         let timeout = self.limits.header_timeout;
         let served = async {
             match &self.tls {
-                None => self.speak(stream, peer).await,
-                Some((tls, peers)) => match tokio::time::timeout(timeout, tls.accept(stream)).await {
-                    Ok(Ok(stream)) => match identity(&stream) {
-                        Some(uri) if peers.contains(&uri) => self.speak(stream, peer).await,
-                        uri => tracing::warn!(%peer, uri, "a member of another role is not served here"),
-                    },
+                None => self.speak(stream, peer, Rights::All).await,
+                Some((tls, access)) => match tokio::time::timeout(timeout, tls.accept(stream)).await {
+                    Ok(Ok(stream)) => {
+                        let uri = identity(&stream);
+                        let rights = access.of(uri.as_deref());
+                        if uri.is_some() && rights == STRANGER {
+                            tracing::warn!(%peer, uri, "a member of another role gets no more than probes here");
+                        }
+                        self.speak(stream, peer, rights).await;
+                    }
                     Ok(Err(error)) => tracing::debug!(%peer, %error, "TLS handshake failed"),
                     Err(_) => tracing::debug!(%peer, "TLS handshake took too long"),
                 },
@@ -134,18 +139,31 @@ impl Connection {
         }
     }
 
-    async fn speak(&self, stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, peer: SocketAddr) {
+    async fn speak(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        peer: SocketAddr,
+        rights: Rights,
+    ) {
         let limits = &self.limits;
         let stream = super::timed::Timed::new(stream, limits.write_timeout);
         let app = self.app.clone();
         let service = hyper::service::service_fn(move |mut request: hyper::Request<Incoming>| {
             request.extensions_mut().insert(ConnectInfo(peer));
-            app.clone().oneshot(request)
+            let app = rights.allow(request.method(), request.uri().path()).then(|| app.clone());
+            async move {
+                match app {
+                    Some(app) => app.oneshot(request).await,
+                    None => Ok(refused()),
+                }
+            }
         });
         // HTTP/1.1 alone: in HTTP/2 a client that grants no window, but answers pings, could hold what it has for ever.
         let mut builder = Builder::new();
         builder
             .timer(TokioTimer::new())
+            // Whoever is nobody here has one answer and leaves the place to others.
+            .keep_alive(rights != STRANGER)
             .header_read_timeout(limits.header_timeout)
             // One more than allowed, so that the check before the routes can answer for itself.
             .max_headers(limits.headers + 1)

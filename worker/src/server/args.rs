@@ -36,7 +36,7 @@ pub struct Args {
     /// all addresses.
     #[arg(long, env = "AMPD_KV_ADVERTISE")]
     pub kv_advertise: Option<String>,
-    /// Folder with ca.pem, cert.pem and key.pem of this role.
+    /// Folder with ca.pem, cert.pem and key.pem of this role; read again when they change.
     #[arg(long, env = "AMPD_TLS_DIR")]
     pub tls_dir: PathBuf,
     /// Measured performance model; without it a coarse guess is used and corrected while it runs.

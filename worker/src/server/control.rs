@@ -27,13 +27,14 @@ pub(super) fn router(front: Arc<Front>) -> Router {
         .route("/internal/v1/probe", get(probe))
         .route("/metrics", get(metrics))
         .route("/metrics/load", get(metrics_load))
+        .layer(from_fn_with_state(front.clone(), with_load))
+        // Anybody may ask these two, and the load is not for everybody.
         .route("/readyz", get(readyz))
         .route("/healthz", get(|| async { "ok\n" }))
-        .layer(from_fn_with_state(front.clone(), with_load))
         .with_state(front)
 }
 
-/// Puts the load of this moment on every response of a route.
+/// Puts the load of this moment on every response of a route that members call.
 async fn with_load(State(front): State<Arc<Front>>, request: Request, next: Next) -> Response {
     let mut response = next.run(request).await;
     if let Some(worker) = front.worker.get()

@@ -8,18 +8,19 @@ use ampd_engine::backend::BackendError;
 use ampd_engine::core::{EngineError, RoundError};
 use ampd_engine::model::ModelError;
 use ampd_kv::BadFingerprint;
-use ampd_kv::tls::{Identity, InvalidIdentity, TlsError, TlsFiles};
+use ampd_kv::tls::{Identity, InvalidIdentity, TlsError};
 use ampd_perfmodel::ProfileError;
 use ampd_telemetry::{MetricsError, WorkerMetrics};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use super::Args;
 use super::front::Front;
 use super::phase::Lifecycle;
 use super::supervise::{Supervisor, supervise};
-use super::{Args, tls};
-use crate::http::{HttpTls, ListenError, listen};
+use crate::certificates::Certificates;
+use crate::http::{Access, HttpTls, ListenError, METRICS, Rights, listen};
 use crate::process::exit;
 use crate::protocol::{ClientError, Role, http_client};
 use crate::topology::is_host_port;
@@ -169,16 +170,18 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
     };
     let identity = Identity::new(&args.namespace, &args.service, role)?;
     let unusable = |source| ServerError::Tls { dir: args.tls_dir.clone(), source };
-    let files = TlsFiles::read(&args.tls_dir).map_err(unusable)?;
-    let (expected, got) = (identity.uri(), files.uri().map_err(unusable)?);
-    if got != expected {
+    let certificates = Certificates::read(args.tls_dir.clone()).map_err(unusable)?;
+    let credentials = &certificates.credentials;
+    if credentials.uri() != identity.uri() {
+        let (expected, got) = (identity.uri(), credentials.uri().to_owned());
         return Err(ServerError::Certificate { expected, got });
     }
     check_advertised(&args)?;
-    let server_tls = Arc::new(files.server_config().map_err(unusable)?);
+    let control_tls = Arc::new(credentials.open_server_config().map_err(unusable)?);
+    let kv_server = Arc::new(credentials.server_config().map_err(unusable)?);
     let prefill_uri = identity.peer(ampd_kv::tls::Role::Prefill).uri();
-    let calls = tls::client_config(&files, prefill_uri).map_err(unusable)?;
-    let kv_client = Arc::new(files.client_config().map_err(unusable)?);
+    let calls = credentials.client_config(Some(prefill_uri)).map_err(unusable)?;
+    let kv_client = Arc::new(credentials.client_config(None).map_err(unusable)?);
     let metrics =
         WorkerMetrics::new(&format!("{}/{}", args.namespace, args.service), args.role.as_str(), &args.name)?;
 
@@ -199,9 +202,13 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         worker: OnceLock::new(),
     };
     let uri = |role| identity.peer(role).uri();
-    let callers = match args.role {
-        Role::Decode => vec![uri(ampd_kv::tls::Role::Sidecar)],
-        Role::Prefill => vec![uri(ampd_kv::tls::Role::Sidecar), uri(ampd_kv::tls::Role::Decode)],
+    let access = Access::default()
+        .with(uri(ampd_kv::tls::Role::Sidecar), Rights::All)
+        .with(uri(ampd_kv::tls::Role::Monitor), Rights::Only(&[METRICS]))
+        .with(uri(ampd_kv::tls::Role::Operator), Rights::Only(&[METRICS]));
+    let access = match args.role {
+        Role::Decode => access,
+        Role::Prefill => access.with(uri(ampd_kv::tls::Role::Decode), Rights::All),
     };
     let supervisor = Supervisor {
         args,
@@ -209,10 +216,11 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         front: Arc::new(front),
         listener,
         // On loopback the control API is plain HTTP.
-        tls: (!address.ip().is_loopback()).then(|| HttpTls { config: server_tls.clone(), peers: callers }),
+        tls: (!address.ip().is_loopback()).then(|| HttpTls { config: control_tls, access }),
         kv_listener,
-        kv_server: server_tls,
+        kv_server,
         kv_client,
+        certificates,
         http: http_client(Some(calls))?,
         shutdown,
     };

@@ -24,6 +24,7 @@ use super::prefill::{Dispatch, Order, PrefillSide, Queue, dispatch};
 use super::rounds::{DecodeSide, RoundTable};
 use super::start::ServerError;
 use super::stats::Stats;
+use crate::certificates::Certificates;
 use crate::http::{HttpLimits, HttpServer, HttpTls, serve};
 use crate::protocol::Role;
 
@@ -44,6 +45,7 @@ pub(super) struct Supervisor {
     pub kv_listener: Option<(TcpListener, SocketAddr)>,
     pub kv_server: Arc<rustls::ServerConfig>,
     pub kv_client: Arc<rustls::ClientConfig>,
+    pub certificates: Certificates,
     pub http: reqwest::Client,
     pub shutdown: CancellationToken,
 }
@@ -71,6 +73,7 @@ pub(super) async fn supervise(mut supervisor: Supervisor) -> Result<(), ServerEr
         grace: LAST_ANSWERS,
     };
     let http = tokio::spawn(serve(listener, router(front.clone()), server));
+    let reading = tokio::spawn(supervisor.certificates.follow(stop_http.clone()));
     let (args, life) = (supervisor.args.clone(), front.life.clone());
     let loading = tokio::task::spawn_blocking(move || load(&args, &life));
     let outcome = tokio::select! {
@@ -104,8 +107,8 @@ pub(super) async fn supervise(mut supervisor: Supervisor) -> Result<(), ServerEr
     }
     front.cut.cancel();
     stop_http.cancel();
-    // Serving connections does not panic; if it did, there would be nothing left to wait for.
-    let _ = http.await;
+    // Neither panics; if one did, there would be nothing left to wait for.
+    let _ = tokio::join!(http, reading);
     outcome
 }
 

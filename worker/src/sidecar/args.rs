@@ -21,7 +21,14 @@ pub struct Args {
     pub service: String,
     /// JSON file with the service's workers; read again when it changes.
     #[arg(long, env = "AMPD_TOPOLOGY")]
-    pub topology: PathBuf,
+    pub topology: Option<PathBuf>,
+    /// Headless Service of the decode workers, instead of --topology: who belongs to the service is read from the API
+    /// server.
+    #[arg(long, env = "AMPD_DECODE_SERVICE")]
+    pub decode_service: Option<String>,
+    /// Headless Service of the prefill workers, with --decode-service.
+    #[arg(long, env = "AMPD_PREFILL_SERVICE")]
+    pub prefill_service: Option<String>,
     /// The model's GGUF file or Hugging Face folder; only its tokenizer, chat template and shape are read.
     #[arg(long, env = "AMPD_MODEL")]
     pub model: PathBuf,
@@ -37,7 +44,7 @@ pub struct Args {
     /// Address for other sidecars, probes and metrics.
     #[arg(long, env = "AMPD_INTERNAL_LISTEN", default_value = "127.0.0.1:0")]
     pub internal_listen: SocketAddr,
-    /// Folder with ca.pem, cert.pem and key.pem of this role.
+    /// Folder with ca.pem, cert.pem and key.pem of this role; read again when they change.
     #[arg(long, env = "AMPD_TLS_DIR")]
     pub tls_dir: Option<PathBuf>,
     /// Objective of the time to first token, from a round's arrival.
@@ -78,15 +85,23 @@ pub struct Args {
         default_values = ["x-session-id", "x-dynamo-session-id"]
     )]
     pub session_header: Vec<String>,
+    /// File with a secret of the service, 16 bytes or more, from which names of sessions and salts of tenants are made.
+    /// All sidecars need the same; without it they take the authority's certificate, which changes when that is renewed.
+    #[arg(long, env = "AMPD_SESSION_SECRET_FILE")]
+    pub session_secret_file: Option<PathBuf>,
     /// How long a binding is kept without a round.
     #[arg(long, env = "AMPD_SESSION_TTL", default_value = "30m", value_parser = humantime::parse_duration)]
     pub session_ttl: Duration,
     /// What a round does when its remote prefill fails.
     #[arg(long, env = "AMPD_ON_REMOTE_FAILURE", value_enum, default_value_t = OnRemoteFailure::Local)]
     pub on_remote_failure: OnRemoteFailure,
-    /// File with one `name:key` a line: who may use the API. Needed beyond loopback.
+    /// File with one `name:key` a line: who may use the API; read again when it changes. This or --allow-anonymous is
+    /// needed beyond loopback.
     #[arg(long, env = "AMPD_API_KEYS_FILE")]
     pub api_keys_file: Option<PathBuf>,
+    /// Everybody may use the API, from wherever it can be reached.
+    #[arg(long, env = "AMPD_ALLOW_ANONYMOUS", conflicts_with = "api_keys_file")]
+    pub allow_anonymous: bool,
     /// Longest context, tokens; the model's own if that is smaller.
     #[arg(long, env = "AMPD_MAX_CONTEXT")]
     pub max_context: Option<usize>,

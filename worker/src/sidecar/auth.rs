@@ -1,19 +1,36 @@
 //! Who may use the API: keys from a file, each with the name of its tenant.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
 
 use http::{HeaderMap, header};
 
 use super::error::StartError;
+use super::state::Shared;
+use crate::reload::{Watched, reload};
 
 const FLAG: &str = "--api-keys-file";
 /// Largest file, bytes.
 const MAX_FILE: u64 = 1 << 20;
+/// How often the file is looked at.
+const EVERY: Duration = Duration::from_secs(2);
 
 /// The keys; without a file everybody is the nameless tenant.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct Keys {
     keys: Option<Vec<(blake3::Hash, String)>>,
+}
+
+/// Reads the keys again whenever their file changes. Requests that are served already go on.
+pub(super) async fn follow(path: PathBuf, shared: &Shared) {
+    let watched = Watched { what: "the file of API keys", path: path.clone(), every: EVERY };
+    let first = Keys::clone(&shared.keys.load());
+    let take = |keys: &Keys| {
+        shared.keys.store(Arc::new(keys.clone()));
+        Ok(())
+    };
+    reload(watched, first, move || Keys::load(&path), take).await;
 }
 
 /// The request has no key that is known.

@@ -1,11 +1,12 @@
 //! The HTTP clients: one for each role that a peer must show in its certificate.
 
-use ampd_kv::tls::{Identity, Role, TlsFiles};
+use std::sync::Arc;
+
+use ampd_kv::tls::{Credentials, Identity, Role};
 
 use super::args::Args;
 use super::error::StartError;
 use crate::protocol::http_client;
-use crate::server::tls::client_config;
 
 /// Clients of the service's other processes. Cloning is cheap.
 #[derive(Debug, Clone)]
@@ -17,13 +18,13 @@ pub(super) struct Clients {
 
 impl Clients {
     /// Without certificates only plain addresses can be called.
-    pub(super) fn new(args: &Args, files: Option<&TlsFiles>) -> Result<Self, StartError> {
+    pub(super) fn new(args: &Args, credentials: Option<&Arc<Credentials>>) -> Result<Self, StartError> {
         let client = |role| {
-            let config = match files {
+            let config = match credentials {
                 None => None,
-                Some(files) => {
+                Some(credentials) => {
                     let identity = Identity::new(&args.namespace, &args.service, role)?;
-                    Some(client_config(files, identity.uri())?)
+                    Some(credentials.client_config(Some(identity.uri()))?)
                 }
             };
             Ok::<_, StartError>(http_client(config)?)

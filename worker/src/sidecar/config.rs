@@ -1,6 +1,6 @@
 //! The checked form of the command line.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use ampd_scheduler::{PolicyConfig, SignalAges, Slo};
@@ -11,6 +11,7 @@ use super::args::{Args, OnRemoteFailure, SignalSource};
 use super::auth::Keys;
 use super::error::StartError;
 use crate::http::require_tls;
+use crate::topology::Services;
 
 /// Longest of any duration that a flag gives.
 const LONGEST: Duration = Duration::from_hours(24 * 7);
@@ -20,6 +21,8 @@ const LONGEST: Duration = Duration::from_hours(24 * 7);
 pub(super) struct Config {
     /// Namespace and name.
     pub service: String,
+    /// Where it is told who belongs to the service.
+    pub workers: Workers,
     pub slo: Slo,
     pub policy: PolicyConfig,
     pub ages: SignalAges,
@@ -30,6 +33,15 @@ pub(super) struct Config {
     pub keys: Keys,
     pub max_inflight: usize,
     pub grace: Duration,
+}
+
+/// Who tells the service's workers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Workers {
+    /// A file.
+    File(PathBuf),
+    /// The API server.
+    Services(Services),
 }
 
 /// Where signals come from.
@@ -61,10 +73,17 @@ impl Config {
             return Err(bad("--max-inflight", format!("{} is not 1 to 65536", args.max_inflight)));
         }
         let keys = args.api_keys_file.as_deref().map(Keys::load).transpose()?;
-        require_tls("--listen", args.listen, keys.is_some(), "--api-keys-file")?;
+        let open = keys.is_some() || args.allow_anonymous;
+        require_tls(
+            "--listen",
+            args.listen,
+            open,
+            "--api-keys-file, or --allow-anonymous to let everybody in",
+        )?;
         require_tls("--internal-listen", args.internal_listen, args.tls_dir.is_some(), "--tls-dir")?;
         Ok(Self {
             service: format!("{}/{}", args.namespace, args.service),
+            workers: workers(args)?,
             slo,
             policy,
             ages: SignalAges { held_s: window_s.max(ages.fresh_s), ..ages },
@@ -93,6 +112,36 @@ fn positive(flag: &'static str, duration: Duration) -> Result<f64, StartError> {
     Ok(duration.as_secs_f64())
 }
 
+fn workers(args: &Args) -> Result<Workers, StartError> {
+    match (&args.topology, &args.decode_service, &args.prefill_service) {
+        (Some(file), None, None) => Ok(Workers::File(file.clone())),
+        (None, Some(decode), Some(prefill)) => {
+            if args.tls_dir.is_none() {
+                return Err(bad(
+                    "--tls-dir",
+                    "is needed with --decode-service: workers elsewhere speak TLS only",
+                ));
+            }
+            for (flag, name) in [("--decode-service", decode), ("--prefill-service", prefill)] {
+                let allowed = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+                if name.is_empty() || name.len() > 63 || !name.chars().all(allowed) {
+                    return Err(bad(flag, format!("{name:?} is not the name of a Service")));
+                }
+            }
+            Ok(Workers::Services(Services {
+                namespace: args.namespace.clone(),
+                service: args.service.clone(),
+                decode: decode.clone(),
+                prefill: prefill.clone(),
+            }))
+        }
+        _ => {
+            let what = "is needed, or --decode-service and --prefill-service instead of it";
+            Err(bad("--topology", what))
+        }
+    }
+}
+
 fn signals(args: &Args) -> Result<Signals, StartError> {
     const FLAG: &str = "--prometheus-url";
     match (args.signals, &args.prometheus_url) {
@@ -116,10 +165,19 @@ fn session_headers(names: &[String]) -> Result<Vec<HeaderName>, StartError> {
     names.iter().map(parse).collect()
 }
 
-/// What all sidecars of a service know and nobody else needs: its authority's certificate, and its name.
+/// What all sidecars of a service know and nobody else needs: a secret of its own, or else its authority's certificate;
+/// and its name.
 pub(super) fn secret(args: &Args) -> Result<Vec<u8>, StartError> {
+    const FLAG: &str = "--session-secret-file";
     let mut secret = format!("{}/{}\n", args.namespace, args.service).into_bytes();
-    if let Some(folder) = &args.tls_dir {
+    if let Some(file) = &args.session_secret_file {
+        let given = read(FLAG, file)?;
+        if !(16..=4096).contains(&given.len()) {
+            let what = format!("{} has {} bytes, not 16 to 4096", file.display(), given.len());
+            return Err(bad(FLAG, what));
+        }
+        secret.extend(given);
+    } else if let Some(folder) = &args.tls_dir {
         secret.extend(read("--tls-dir", &folder.join("ca.pem"))?);
     }
     Ok(secret)
@@ -130,12 +188,13 @@ fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
 }
 
 #[cfg(test)]
+#[allow(clippy::panic, reason = "a helper's failure is the test's")]
 mod tests {
     use clap::Parser;
 
     use super::*;
 
-    #[derive(Parser)]
+    #[derive(Debug, Parser)]
     struct Cli {
         #[command(flatten)]
         args: Args,
@@ -156,7 +215,7 @@ mod tests {
             (&["--signals=prometheus"], "--prometheus-url"),
             (&["--signals=prometheus", "--prometheus-url=ftp://x"], "--prometheus-url"),
             (&["--session-header=a b"], "--session-header"),
-            (&["--listen=0.0.0.0:80"], "--listen"),
+            (&["--listen=0.0.0.0:80"], "--api-keys-file, or --allow-anonymous"),
             (&["--internal-listen=0.0.0.0:80"], "--internal-listen"),
             (&["--api-keys-file=/nowhere"], "--api-keys-file"),
         ] {
@@ -164,6 +223,58 @@ mod tests {
             assert!(error.contains(named), "{error} should name {named}");
         }
         assert!(matches!(config(&["--alpha=-1"]), Err(StartError::Policy(_))));
+        assert!(config(&["--listen=0.0.0.0:80", "--allow-anonymous"]).is_ok());
+        let both = ["x", "--api-keys-file=k", "--allow-anonymous"];
+        assert!(Cli::try_parse_from(both).unwrap_err().to_string().contains("cannot be used with"));
+    }
+
+    #[test]
+    fn workers_are_told_in_exactly_one_way() {
+        let workers = |flags: &[&str]| {
+            let needed = ["x", "--name=d0", "--namespace=n", "--service=s", "--model=m", "--model-name=m"];
+            Config::new(&Cli::parse_from(needed.iter().chain(flags)).args).map(|config| config.workers)
+        };
+        let services = ["--decode-service=s-decode", "--prefill-service=s-prefill"];
+        assert_eq!(workers(&["--topology=t"]).unwrap(), Workers::File("t".into()));
+        let protected = workers(&[services[0], services[1], "--tls-dir=tls"]);
+        let Workers::Services(found) = protected.unwrap() else { panic!("no Services") };
+        assert_eq!((found.namespace.as_str(), found.service.as_str()), ("n", "s"));
+        assert_eq!((found.decode.as_str(), found.prefill.as_str()), ("s-decode", "s-prefill"));
+        for flags in [&[][..], &services[..1], &services[1..], &["--topology=t", services[0], services[1]]] {
+            let error = workers(flags).unwrap_err().to_string();
+            for flag in ["--topology", "--decode-service", "--prefill-service"] {
+                assert!(error.contains(flag), "{error} should name {flag}");
+            }
+        }
+        assert!(workers(&services).unwrap_err().to_string().contains("--tls-dir"));
+        let error =
+            workers(&[services[0], "--prefill-service=a,b", "--tls-dir=tls"]).unwrap_err().to_string();
+        assert!(error.contains("--prefill-service"), "{error}");
+    }
+
+    #[test]
+    fn a_secret_of_its_own_outlives_certificates() {
+        let dir = tempfile::tempdir().unwrap();
+        let (file, ca) = (dir.path().join("secret"), dir.path().join("ca.pem"));
+        let of = |flags: &[String]| {
+            let needed = ["x", "--name=d0", "--namespace=n", "--service=s", "--model=m", "--model-name=m"];
+            let flags = needed.iter().map(ToString::to_string).chain(flags.iter().cloned());
+            secret(&Cli::parse_from(flags).args)
+        };
+        let tls = format!("--tls-dir={}", dir.path().display());
+        let flags = [tls.clone(), format!("--session-secret-file={}", file.display())];
+        let both = |certificate: &str| {
+            std::fs::write(&ca, certificate).unwrap();
+            (of(&flags), of(std::slice::from_ref(&tls)).unwrap())
+        };
+        std::fs::write(&file, "fifteen bytes..").unwrap();
+        assert!(both("old").0.unwrap_err().to_string().contains("--session-secret-file"));
+        std::fs::write(&file, "sixteen bytes...").unwrap();
+        let ((first, old), (second, new)) = (both("old"), both("new"));
+        assert_eq!(first.unwrap(), second.unwrap());
+        assert_ne!(old, new);
+        std::fs::remove_file(&file).unwrap();
+        assert!(of(&flags).is_err());
     }
 
     #[test]

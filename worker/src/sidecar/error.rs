@@ -12,7 +12,7 @@ use crate::http::ListenError;
 use crate::process::exit;
 use crate::protocol::ClientError;
 use crate::text::TextError;
-use crate::topology::TopologyError;
+use crate::topology::{ClusterError, TopologyError};
 
 /// Errors of starting.
 #[derive(Debug, thiserror::Error)]
@@ -42,6 +42,9 @@ pub enum StartError {
     /// The topology cannot be used.
     #[error("--topology cannot be used")]
     Topology(#[from] TopologyError),
+    /// The API server cannot be asked for the topology.
+    #[error("--decode-service and --prefill-service")]
+    Cluster(#[from] ClusterError),
     /// The profile cannot be used.
     #[error("--profile {} cannot be used", path.display())]
     Profile {
@@ -98,6 +101,7 @@ impl StartError {
             Self::Client(_) | Self::Metrics(_) => exit::SOFTWARE,
             Self::Read { .. }
             | Self::Topology(_)
+            | Self::Cluster(_)
             | Self::Profile { .. }
             | Self::Model(_)
             | Self::Text(_)

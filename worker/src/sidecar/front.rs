@@ -148,7 +148,7 @@ impl Front {
     }
 
     fn tenant(&self, headers: &http::HeaderMap) -> Result<String, ApiError> {
-        self.shared.config.keys.tenant(headers).map_err(|Unauthorized| {
+        self.shared.keys.load().tenant(headers).map_err(|Unauthorized| {
             let message = "There is no valid API key in the Authorization header (Bearer).";
             ApiError::new(StatusCode::UNAUTHORIZED, "invalid_api_key", message)
         })

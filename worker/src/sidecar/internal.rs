@@ -1,4 +1,4 @@
-//! The listener for other sidecars, probes and metrics.
+//! The listener for other sidecars, the operator, probes and metrics.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -31,6 +31,7 @@ pub(super) fn router(shared: Arc<Shared>) -> Router {
         .route(SERVE, post(serve))
         .route(MEMBER, get(member))
         .route("/metrics", get(metrics))
+        .merge(super::drain::routes())
         .merge(health_routes())
         .with_state(shared)
 }
@@ -47,8 +48,12 @@ async fn healthz() -> &'static str {
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let reason = if shared.shutdown.is_cancelled() {
         Some("draining")
+    } else if shared.topology().is_unknown() {
+        Some("the API server has not told the service's workers yet")
     } else if shared.member(shared.own.name()).is_none() {
         Some("the topology lacks this sidecar's decode worker")
+    } else if shared.own.drained() {
+        Some("drained on request")
     } else if !shared.own.ready() {
         Some("the decode worker beside this sidecar is not ready")
     } else {

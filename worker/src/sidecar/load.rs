@@ -23,6 +23,8 @@ pub(super) struct WorkerLoad {
     pub windowed_itl_s: Option<f64>,
     /// Tokens of KV that are free or could be freed at once.
     pub free_kv_tokens: u64,
+    /// Tokens of KV that are lost with the worker: of rounds, of idle sessions and of the prefix cache.
+    pub held_kv_tokens: u64,
     /// Sessions held.
     pub sessions: u32,
     /// Longest prompt with its output that it can hold, tokens.
@@ -39,6 +41,8 @@ impl From<&LoadReport> for WorkerLoad {
             windowed_ttft_s: report.windowed_ttft_s,
             windowed_itl_s: report.windowed_itl_s,
             free_kv_tokens: (report.kv.free + report.kv.cached).saturating_mul(BLOCK_TOKENS as u64),
+            held_kv_tokens: (report.kv.active + report.kv.leased + report.kv.cached)
+                .saturating_mul(BLOCK_TOKENS as u64),
             sessions: narrow(report.sessions),
             max_context: report.max_context,
         }
@@ -89,7 +93,9 @@ impl WorkerLoad {
         let count = |name, class| find(name, class).map(whole);
         // Windows without samples are NaN.
         let mean = |name| find(name, None).map(|value| Some(value).filter(|value| value.is_finite()));
-        let reclaimable = count("kv_blocks", Some("free"))? + count("kv_blocks", Some("cached"))?;
+        let cached = count("kv_blocks", Some("cached"))?;
+        let reclaimable = count("kv_blocks", Some("free"))? + cached;
+        let held = count("kv_blocks", Some("active"))? + count("kv_blocks", Some("leased"))? + cached;
         Ok(Self {
             ready: find("ready", None)? == 1.0,
             running: narrow(count("running_rounds", None)?),
@@ -98,6 +104,7 @@ impl WorkerLoad {
             windowed_ttft_s: mean("windowed_ttft_seconds")?,
             windowed_itl_s: mean("windowed_itl_seconds")?,
             free_kv_tokens: reclaimable.saturating_mul(BLOCK_TOKENS as u64),
+            held_kv_tokens: held.saturating_mul(BLOCK_TOKENS as u64),
             sessions: narrow(count("sessions", None)?),
             max_context: count("max_context_tokens", None)?,
         })
@@ -145,6 +152,7 @@ mod tests {
             windowed_ttft_s: Some(0.25),
             windowed_itl_s: None,
             free_kv_tokens: 6 * BLOCK_TOKENS as u64,
+            held_kv_tokens: 6 * BLOCK_TOKENS as u64,
             sessions: 7,
             max_context: 320,
         };

@@ -1,6 +1,6 @@
 //! The decode worker beside this sidecar.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 
@@ -17,13 +17,15 @@ pub(super) struct OwnWorker {
     clock: Clock,
     state: Mutex<(Health, WorkerLoad)>,
     fence: AtomicU64,
+    /// Told to take nothing new.
+    drained: AtomicBool,
 }
 
 impl OwnWorker {
     /// A worker that has not answered yet.
     pub(super) fn new(name: String, clock: Clock) -> Self {
         let state = Mutex::new((Health::new(false, clock.now_s()), WorkerLoad::default()));
-        Self { name, clock, state, fence: AtomicU64::new(0) }
+        Self { name, clock, state, fence: AtomicU64::new(0), drained: AtomicBool::new(false) }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -57,10 +59,30 @@ impl OwnWorker {
         }
     }
 
-    /// Whether it serves rounds.
+    /// Begins to take nothing new, or takes it again.
+    pub(super) fn drain(&self, drained: bool) {
+        if self.drained.swap(drained, Ordering::Relaxed) != drained {
+            tracing::info!(worker = self.name, drained, "draining on request");
+        }
+    }
+
+    /// Whether it was told to take nothing new.
+    pub(super) fn drained(&self) -> bool {
+        self.drained.load(Ordering::Relaxed)
+    }
+
+    /// Whether it takes rounds.
     pub(super) fn ready(&self) -> bool {
-        let state = self.state.lock();
-        state.0.alive() && state.1.ready
+        self.takes(&self.state.lock())
+    }
+
+    fn takes(&self, (health, load): &(Health, WorkerLoad)) -> bool {
+        health.alive() && load.ready && !self.drained()
+    }
+
+    /// The load that it told last.
+    pub(super) fn load(&self) -> WorkerLoad {
+        self.state.lock().1
     }
 
     /// Longest prompt with its output that it can hold, tokens, once it has said so.
@@ -80,7 +102,7 @@ impl OwnWorker {
         let (health, load) = &*state;
         MemberStatus {
             name: self.name.clone(),
-            ready: health.alive() && load.ready,
+            ready: self.takes(&state),
             free_kv_tokens: load.free_kv_tokens,
             sessions: load.sessions,
             running: load.running,
@@ -111,5 +133,20 @@ mod tests {
         assert!(own.ready() && own.fence() > binding);
         own.answered(WorkerLoad::default(), &epochs);
         assert!(!own.ready() && own.max_context() == Some(64));
+    }
+
+    #[test]
+    fn a_drained_worker_takes_nothing_until_it_may_again() {
+        let (own, epochs) = (OwnWorker::new("d0".into(), Clock::new()), Epochs::default());
+        let ready = WorkerLoad { ready: true, held_kv_tokens: 96, ..WorkerLoad::default() };
+        own.answered(ready, &epochs);
+        let fence = own.fence();
+        own.drain(true);
+        own.answered(ready, &epochs);
+        assert!(!own.ready() && !own.status().ready && own.drained());
+        assert_eq!(own.load().held_kv_tokens, 96);
+        own.drain(false);
+        // It was there all the time: its bindings hold.
+        assert!(own.ready() && own.status().ready && own.fence() == fence);
     }
 }

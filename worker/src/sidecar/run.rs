@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ampd_engine::model::{ModelConfig, read_config};
-use ampd_kv::tls::{Identity, Role, TlsFiles};
+use ampd_kv::tls::{Credentials, Identity, Role};
 use ampd_telemetry::SidecarMetrics;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
@@ -16,7 +16,8 @@ use tokio_util::task::TaskTracker;
 use super::args::Args;
 use super::clients::Clients;
 use super::clock::Clock;
-use super::config::{self, Config};
+use super::config::{self, Config, Workers};
+use super::drain::OPERATED;
 use super::error::StartError;
 use super::front::Front;
 use super::home::Home;
@@ -30,8 +31,9 @@ use super::resolve::Known;
 use super::rounds::Rounds;
 use super::signals::Signals;
 use super::state::Shared;
-use super::{front, internal, model, watch};
-use crate::http::{HttpLimits, HttpServer, HttpTls, listen, serve};
+use super::{auth, front, internal, model, watch};
+use crate::certificates::Certificates;
+use crate::http::{Access, HttpLimits, HttpServer, HttpTls, METRICS, Rights, listen, serve};
 use crate::text::TextModel;
 use crate::topology;
 
@@ -71,21 +73,31 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
     let naming = Naming::new(config.session_headers.clone(), &config::secret(&args)?);
     let (model, text) = load_model(&args).await?;
     let perf = args.profile.as_deref().map_or_else(|| Ok(guess(&model)), model::load)?;
-    let files = args.tls_dir.as_deref().map(TlsFiles::read).transpose()?;
-    let tls = match &files {
-        Some(files) => Some(protection(&args, files)?).filter(|_| !addresses.1.ip().is_loopback()),
+    let certificates = args.tls_dir.clone().map(Certificates::read).transpose()?;
+    let credentials = certificates.as_ref().map(|certificates| &certificates.credentials);
+    let tls = match credentials {
+        Some(credentials) => {
+            Some(protection(&args, credentials)?).filter(|_| !addresses.1.ip().is_loopback())
+        }
         None => None,
     };
     let metrics = SidecarMetrics::new(&format!("{}/{}", args.namespace, args.service), &args.name)?;
     let policy = config.policy.build()?;
-    let clients = Clients::new(&args, files.as_ref())?;
-    let (topology, following) = topology::follow(args.topology.clone(), shutdown.clone()).await?;
+    let clients = Clients::new(&args, credentials)?;
+    let (topology, following) = match &config.workers {
+        Workers::File(path) => topology::follow(path.clone(), shutdown.clone()).await?,
+        Workers::Services(services) => {
+            let (failures, client) = (metrics.discovery_failures.clone(), topology::client().await?);
+            topology::discover(&client, services.clone(), move || failures.inc(), shutdown.clone())
+        }
+    };
     let clock = Clock::new();
     let stopped = CancellationToken::new();
     let shared = Arc::new(Shared {
         clock,
         metrics,
         clients,
+        keys: ArcSwap::from_pointee(config.keys.clone()),
         topology,
         members: Members::new(clock),
         own: OwnWorker::new(args.name.clone(), clock),
@@ -106,6 +118,16 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         config,
     });
     watch::start(&shared);
+    if let Some(certificates) = certificates {
+        shared.tasks.spawn(certificates.follow(shared.stopped.clone()));
+    }
+    if let Some(path) = args.api_keys_file.clone() {
+        let shared = shared.clone();
+        shared
+            .tasks
+            .clone()
+            .spawn(async move { shared.stopped.run_until_cancelled(auth::follow(path, &shared)).await });
+    }
     tracing::info!(
         name = args.name,
         listen = %addresses.0,
@@ -137,14 +159,18 @@ struct Servers {
     tls: Option<HttpTls>,
 }
 
-/// TLS of the internal listener, which serves sidecars of this service.
-fn protection(args: &Args, files: &TlsFiles) -> Result<HttpTls, StartError> {
-    let expected = Identity::new(&args.namespace, &args.service, Role::Sidecar)?.uri();
-    let got = files.uri()?;
+/// TLS of the internal listener, which serves sidecars of this service, and others a little.
+fn protection(args: &Args, credentials: &Arc<Credentials>) -> Result<HttpTls, StartError> {
+    let own = Identity::new(&args.namespace, &args.service, Role::Sidecar)?;
+    let (expected, got) = (own.uri(), credentials.uri().to_owned());
     if got != expected {
         return Err(StartError::Certificate { expected, got });
     }
-    Ok(HttpTls { config: Arc::new(files.server_config()?), peers: vec![expected] })
+    let access = Access::default()
+        .with(expected, Rights::All)
+        .with(own.peer(Role::Monitor).uri(), Rights::Only(&[METRICS]))
+        .with(own.peer(Role::Operator).uri(), Rights::Only(&[METRICS, OPERATED]));
+    Ok(HttpTls { config: Arc::new(credentials.open_server_config()?), access })
 }
 
 impl Servers {

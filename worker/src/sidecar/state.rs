@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::auth::Keys;
 use super::clients::Clients;
 use super::clock::Clock;
 use super::config::Config;
@@ -37,6 +38,8 @@ pub(super) struct Shared {
     pub clock: Clock,
     pub metrics: SidecarMetrics,
     pub clients: Clients,
+    /// Who may use the API now.
+    pub keys: ArcSwap<Keys>,
     pub topology: watch::Receiver<Arc<Topology>>,
     /// The decode members, this one included.
     pub members: Members,

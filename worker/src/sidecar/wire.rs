@@ -10,6 +10,10 @@ pub(super) const RESOLVE: &str = "/internal/v1/homes/resolve";
 pub(super) const SERVE: &str = "/internal/v1/served-rounds";
 /// `GET`, answered by [`MemberStatus`].
 pub(super) const MEMBER: &str = "/internal/v1/member";
+/// `POST` to have nothing new taken here, `DELETE` to have it taken again; both answered by [`DrainStatus`].
+pub(super) const DRAIN: &str = "/internal/v1/drain";
+/// `GET`, answered by [`DrainStatus`].
+pub(super) const STATUS: &str = "/internal/v1/status";
 
 /// Asks a session's home where the session is bound.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -113,4 +117,23 @@ pub(super) struct MemberStatus {
     pub running: u32,
     /// How old this is, milliseconds.
     pub age_ms: u64,
+}
+
+/// What a controller needs to know before it ends a decode worker with its sidecar.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct DrainStatus {
+    /// The decode worker.
+    pub name: String,
+    /// Whether it takes rounds.
+    pub ready: bool,
+    /// Whether it was told to take nothing new.
+    pub draining: bool,
+    /// Rounds that run on it or wait for their turn there.
+    pub open_rounds: u64,
+    /// Requests of clients that this sidecar answers, wherever their rounds run.
+    pub open_requests: u64,
+    /// Sessions bound to it whose KV it holds, as it told last.
+    pub sessions: u32,
+    /// Tokens of KV that are lost with it.
+    pub held_kv_tokens: u64,
 }

@@ -1,7 +1,8 @@
 //! A model's text side as a whole, and conversations in it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use ampd_engine::model::Files;
 use minijinja::Value;
 
 use super::error::TextError;
@@ -43,19 +44,22 @@ pub enum ChatError {
 }
 
 impl TextModel {
-    /// Loads tokenizer and template of a GGUF file, or of a Hugging Face folder (or one that holds a single GGUF file).
+    /// Loads tokenizer and template of a GGUF file, or of a Hugging Face folder (or one that holds a single GGUF file):
+    /// the very files that the engine loads.
     ///
     /// # Errors
     /// When files are missing, damaged or of a kind that is not supported; the error names file and field.
     pub fn load(path: &Path) -> Result<Self, TextError> {
-        let file = text_file(path)?;
-        let (parts, template) = if file.is_dir() {
-            let folder = HuggingFaceText::read(&file)?;
-            let template = folder.template();
-            (folder.parts()?, template)
-        } else {
-            let gguf = GgufText::read(&file)?;
-            (gguf.parts()?, gguf.template())
+        let (parts, template, file) = match Files::find(path)? {
+            Files::HuggingFace(path) => {
+                let folder = HuggingFaceText::read(&path)?;
+                let template = folder.template();
+                (folder.parts()?, template, path)
+            }
+            Files::Gguf(path) => {
+                let gguf = GgufText::read(&path)?;
+                (gguf.parts()?, gguf.template(), path)
+            }
         };
         let template =
             template.map(|(source, tokens)| ChatTemplate::new(source, tokens, &file)).transpose()?;
@@ -87,18 +91,24 @@ impl TextModel {
     }
 }
 
-/// The GGUF file or Hugging Face folder that `path` means.
-fn text_file(path: &Path) -> Result<PathBuf, TextError> {
-    let read_error = |source| TextError::Read { path: path.into(), source };
-    if !std::fs::metadata(path).map_err(read_error)?.is_dir() || path.join("tokenizer.json").is_file() {
-        return Ok(path.into());
+#[cfg(test)]
+mod tests {
+    use ampd_testkit::tiny_model::{Family, TinyModel};
+    use candle_core::quantized::GgmlDType;
+
+    use super::*;
+
+    #[test]
+    fn a_folder_with_one_gguf_file_is_that_file_for_text_as_it_is_for_weights() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("tiny.gguf");
+        TinyModel::new(Family::Llama).write_gguf(&path, GgmlDType::F32).unwrap();
+        std::fs::write(folder.path().join(".ampd-model.json"), "{}").unwrap();
+        let hello = [ChatMessage { role: "user".into(), content: "hello".into(), name: None }];
+        let (file, whole) = (TextModel::load(&path).unwrap(), TextModel::load(folder.path()).unwrap());
+        assert_eq!(file.encode_chat(&hello).unwrap(), whole.encode_chat(&hello).unwrap());
+        std::fs::copy(&path, folder.path().join("other.gguf")).unwrap();
+        let error = TextModel::load(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("other.gguf, tiny.gguf"), "{error}");
     }
-    let entries = std::fs::read_dir(path).map_err(read_error)?;
-    let mut files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    files.retain(|file| file.extension().is_some_and(|extension| extension == "gguf"));
-    if let [file] = files.as_slice() {
-        return Ok(file.clone());
-    }
-    let what = "is missing, and the folder does not hold exactly one .gguf file either".into();
-    Err(TextError::Field { path: path.into(), field: "tokenizer.json".into(), what })
 }

@@ -5,6 +5,9 @@ use std::path::PathBuf;
 /// Errors of loading and of encoding.
 #[derive(Debug, thiserror::Error)]
 pub enum TextError {
+    /// The path leads to no model.
+    #[error(transparent)]
+    Model(#[from] ampd_engine::model::ModelError),
     /// A file cannot be read.
     #[error("cannot read {}", path.display())]
     Read {

@@ -107,7 +107,7 @@ pub struct Signals {
     pub source: SignalSource,
     /// Base address of the Prometheus server, plain HTTP.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(max = 2048), regex(pattern = r"^http://[^\s/@?#]+(/[^\s?#]*)?$"))]
+    #[schemars(length(max = 2048), regex(pattern = r"^http://[^\s/@?#$]+(/[^\s?#$]*)?$"))]
     pub url: Option<String>,
 }
 

@@ -14,12 +14,18 @@ pub enum ModelError {
         source: std::io::Error,
     },
     /// A folder holds no model.
-    #[error("{} holds no config.json and {gguf_files} .gguf files: one of either is needed", path.display())]
+    #[error("{} holds neither a config.json nor a .gguf file: one of either is needed", path.display())]
     NoModel {
         /// The folder.
         path: PathBuf,
-        /// `.gguf` files in it.
-        gguf_files: usize,
+    },
+    /// A folder holds several models.
+    #[error("{} holds several .gguf files ({}): give the path of one", path.display(), files.join(", "))]
+    SeveralModels {
+        /// The folder.
+        path: PathBuf,
+        /// The `.gguf` files in it.
+        files: Vec<String>,
     },
     /// A file is damaged.
     #[error("{} is damaged or not of its format", path.display())]

@@ -10,10 +10,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::{KvClient, Transfer};
-use crate::frame::{Frame, FrameError, FrameReader, Hello, ReadError, VERSION, write_frame};
+use crate::frame::{Frame, FrameError, FrameReader, Hello, PREFILL, ReadError, VERSION, write_frame};
 use crate::pieces::Cut;
 use crate::server::agreed_data_bytes;
-use crate::tls::{Role, SERVER_NAME, peer_uri};
+use crate::tls::{SERVER_NAME, peer_uri};
 use crate::{Handle, KvError};
 
 impl From<ReadError> for KvError {
@@ -89,7 +89,7 @@ impl KvClient {
         let hello = Hello {
             min_version: VERSION,
             max_version: VERSION,
-            role: Role::Prefill.code(),
+            role: PREFILL,
             fingerprint: self.fingerprint,
             data_bytes: self.limits.data_bytes,
         };

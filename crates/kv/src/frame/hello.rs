@@ -10,6 +10,9 @@ pub const VERSION: u16 = 1;
 
 const MAGIC: &[u8; 8] = b"AMPD-KV\n";
 
+/// The number of the only role that connects: prefill.
+pub const PREFILL: u8 = 1;
+
 /// The client's introduction.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Hello {
@@ -17,7 +20,7 @@ pub struct Hello {
     pub min_version: u16,
     /// Newest version that it speaks.
     pub max_version: u16,
-    /// Its role, as a number; 1 is prefill.
+    /// Its role, as a number: [`PREFILL`].
     pub role: u8,
     /// What its KV is.
     pub fingerprint: Fingerprint,

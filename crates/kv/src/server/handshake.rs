@@ -5,10 +5,9 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 
 use super::{KvServer, agreed_data_bytes};
-use crate::frame::{Frame, FrameReader, ReadError, VERSION, Welcome, write_frame};
+use crate::frame::{Frame, FrameReader, PREFILL, ReadError, VERSION, Welcome, write_frame};
 use crate::leases::Opened;
 use crate::pieces::Cut;
-use crate::tls::Role;
 use crate::{KvStore, Reason};
 
 /// How long, and for how many bytes, a refused peer is listened to until it closes.
@@ -40,7 +39,7 @@ impl<S: KvStore> KvServer<S> {
                 tracing::warn!(peer = peer_uri, expected = self.client_uri, "KV peer is someone else");
                 return Err(Reason::Identity);
             }
-            if hello.role != Role::Prefill.code() {
+            if hello.role != PREFILL {
                 return Err(Reason::Role);
             }
             if let Some(reason) = self.fingerprint.difference(&hello.fingerprint) {

@@ -6,26 +6,36 @@ use rustls::client::Resumption;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::server::NoServerSessionStorage;
 use rustls::version::TLS13;
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-use super::{TlsError, TlsFiles};
+use super::credentials::{Clients, Servers};
+use super::{Credentials, TlsError, TlsFiles};
 
-impl TlsFiles {
-    /// Settings of a server that demands certificates of the same authority.
+impl Credentials {
+    /// Settings of a server that demands certificates of an authority that is trusted.
     ///
     /// # Errors
-    /// When a certificate or the key cannot be used.
-    pub fn server_config(&self) -> Result<ServerConfig, TlsError> {
-        let provider = provider();
-        let verifier =
-            WebPkiClientVerifier::builder_with_provider(Arc::new(self.roots()?), provider.clone()).build()?;
-        let (chain, key) = self.chain_and_key()?;
-        let mut config = ServerConfig::builder_with_provider(provider)
+    /// When TLS cannot be set up.
+    pub fn server_config(self: &Arc<Self>) -> Result<ServerConfig, TlsError> {
+        self.server(false)
+    }
+
+    /// Settings of a server that also speaks with clients without a certificate; what those get is up to the server. A
+    /// certificate that is shown must be of an authority that is trusted.
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn open_server_config(self: &Arc<Self>) -> Result<ServerConfig, TlsError> {
+        self.server(true)
+    }
+
+    fn server(self: &Arc<Self>, open: bool) -> Result<ServerConfig, TlsError> {
+        let mut config = ServerConfig::builder_with_provider(provider())
             .with_protocol_versions(&[&TLS13])?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain, key)?;
+            .with_client_cert_verifier(Arc::new(Clients { credentials: self.clone(), open }))
+            .with_cert_resolver(self.clone());
         // All workers of a service have one name, so tickets of one would be offered to another. Connections are few
         // and long; each verifies certificates anew.
         config.session_storage = Arc::new(NoServerSessionStorage {});
@@ -33,19 +43,38 @@ impl TlsFiles {
         Ok(config)
     }
 
-    /// Settings of a client that shows its certificate. The server must have one of the same authority for
-    /// [`super::SERVER_NAME`]; who it is must be checked with [`super::peer_uri`].
+    /// Settings of a client that shows its certificate. The server must have one of an authority that is trusted, for
+    /// [`super::SERVER_NAME`] whatever its address is, and with the SAN URI `expected`; without that, who it is must be
+    /// checked with [`super::peer_uri`].
+    ///
+    /// # Errors
+    /// When TLS cannot be set up.
+    pub fn client_config(self: &Arc<Self>, expected: Option<String>) -> Result<ClientConfig, TlsError> {
+        let mut config = ClientConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13])?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Servers { credentials: self.clone(), expected }))
+            .with_client_cert_resolver(self.clone());
+        config.resumption = Resumption::disabled();
+        Ok(config)
+    }
+}
+
+impl TlsFiles {
+    /// [`Credentials::server_config`] for a process that is too short to see these files change.
+    ///
+    /// # Errors
+    /// When a certificate or the key cannot be used.
+    pub fn server_config(&self) -> Result<ServerConfig, TlsError> {
+        Credentials::new(self)?.server_config()
+    }
+
+    /// [`Credentials::client_config`] for a process that is too short to see these files change.
     ///
     /// # Errors
     /// When a certificate or the key cannot be used.
     pub fn client_config(&self) -> Result<ClientConfig, TlsError> {
-        let (chain, key) = self.chain_and_key()?;
-        let mut config = ClientConfig::builder_with_provider(provider())
-            .with_protocol_versions(&[&TLS13])?
-            .with_root_certificates(self.roots()?)
-            .with_client_auth_cert(chain, key)?;
-        config.resumption = Resumption::disabled();
-        Ok(config)
+        Credentials::new(self)?.client_config(None)
     }
 
     /// SAN URI of the certificate.
@@ -57,7 +86,7 @@ impl TlsFiles {
         super::san_uri(chain.first().ok_or(TlsError::NoCertificate)?)
     }
 
-    fn roots(&self) -> Result<RootCertStore, TlsError> {
+    pub(super) fn roots(&self) -> Result<RootCertStore, TlsError> {
         let mut roots = RootCertStore::empty();
         for certificate in certificates(&self.ca_pem, "ca.pem")? {
             roots.add(certificate)?;
@@ -65,7 +94,9 @@ impl TlsFiles {
         Ok(roots)
     }
 
-    fn chain_and_key(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
+    pub(super) fn chain_and_key(
+        &self,
+    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), TlsError> {
         let chain = certificates(&self.cert_pem, "cert.pem")?;
         let key = PrivateKeyDer::from_pem_slice(self.key_pem.reveal().as_bytes())
             .map_err(|_| TlsError::Pem { file: "key.pem", what: "private key" })?;
@@ -82,6 +113,6 @@ fn certificates(pem: &str, file: &'static str) -> Result<Vec<CertificateDer<'sta
     }
 }
 
-fn provider() -> Arc<CryptoProvider> {
+pub(super) fn provider() -> Arc<CryptoProvider> {
     Arc::new(ring::default_provider())
 }

@@ -15,7 +15,7 @@ const CERT: &str = "cert.pem";
 const KEY: &str = "key.pem";
 
 /// One role's certificate with what it needs, in PEM form.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct TlsFiles {
     /// The authority's certificate.
     pub ca_pem: String,
@@ -26,12 +26,13 @@ pub struct TlsFiles {
 }
 
 /// A private key in PEM form, which is not shown in logs.
-#[derive(Clone)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
-    /// The key.
-    pub(super) fn reveal(&self) -> &str {
+    /// The key, for whoever stores it.
+    #[must_use]
+    pub fn reveal(&self) -> &str {
         &self.0
     }
 }

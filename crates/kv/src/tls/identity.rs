@@ -12,11 +12,15 @@ pub enum Role {
     Decode,
     /// Schedules, and speaks with clients.
     Sidecar,
+    /// Reads metrics, and nothing else.
+    Monitor,
+    /// Runs the service: reads metrics and the state of sidecars, and has them drained.
+    Operator,
 }
 
 impl Role {
     /// All roles.
-    pub const ALL: [Self; 3] = [Self::Prefill, Self::Decode, Self::Sidecar];
+    pub const ALL: [Self; 5] = [Self::Prefill, Self::Decode, Self::Sidecar, Self::Monitor, Self::Operator];
 
     /// The role's name, as in URIs and flags.
     #[must_use]
@@ -25,14 +29,8 @@ impl Role {
             Self::Prefill => "prefill",
             Self::Decode => "decode",
             Self::Sidecar => "sidecar",
-        }
-    }
-
-    pub(crate) fn code(self) -> u8 {
-        match self {
-            Self::Prefill => 1,
-            Self::Decode => 2,
-            Self::Sidecar => 3,
+            Self::Monitor => "monitor",
+            Self::Operator => "operator",
         }
     }
 }

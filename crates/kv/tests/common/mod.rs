@@ -74,6 +74,8 @@ pub struct Certificates {
     pub prefill: TlsFiles,
     pub decode: TlsFiles,
     pub sidecar: TlsFiles,
+    pub monitor: TlsFiles,
+    pub operator: TlsFiles,
     /// The prefill role of another authority.
     pub stranger: TlsFiles,
 }
@@ -85,6 +87,8 @@ pub static CERTIFICATES: LazyLock<Certificates> = LazyLock::new(|| {
         prefill: own.issue(&identity(Role::Prefill)).unwrap(),
         decode: own.issue(&identity(Role::Decode)).unwrap(),
         sidecar: own.issue(&identity(Role::Sidecar)).unwrap(),
+        monitor: own.issue(&identity(Role::Monitor)).unwrap(),
+        operator: own.issue(&identity(Role::Operator)).unwrap(),
         stranger: other.issue(&identity(Role::Prefill)).unwrap(),
     }
 });

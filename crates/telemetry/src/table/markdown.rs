@@ -2,7 +2,7 @@
 
 use std::fmt::Write as _;
 
-use super::{Metric, OTHER, Values, process, sidecar, worker};
+use super::{Metric, OTHER, Values, operator, process, sidecar, worker};
 
 /// `docs/metrics.md`.
 #[must_use]
@@ -31,7 +31,8 @@ pub fn markdown() -> String {
         "Constant label: `sidecar` (the name of its decode worker).",
         sidecar::TABLE,
     );
-    section(&mut text, "Process", "In both programs, with their constant labels.", process::TABLE);
+    section(&mut text, "Operator", "No constant labels.", operator::TABLE);
+    section(&mut text, "Process", "In all programs, with their constant labels.", process::TABLE);
     text
 }
 

@@ -1,6 +1,6 @@
 //! The metrics of a sidecar.
 
-use prometheus::{Gauge, Histogram};
+use prometheus::{Gauge, Histogram, IntCounter};
 
 use super::buckets::{DECISIONS, STEPS, TOKENS, WAITS};
 use super::handles::ConstLabels;
@@ -57,6 +57,9 @@ metrics! {
         "Age of the last load signal of a worker.", { labels: &[Label::up_to("worker", WORKERS)] };
     signal_reads: Counters<1> = "ampd_signal_reads_total", "reads", "Reads of load signals, by outcome.",
         { labels: &[Label::up_to("outcome", REASONS)] };
+
+    discovery_failures: IntCounter = "ampd_discovery_failures_total", "failures",
+        "Failed reads of the service's workers from the API server; the last topology stays meanwhile.", {};
 
     http_requests: Counters<2> = "ampd_http_requests_total", "requests",
         "HTTP requests answered, by route and status code.",

@@ -233,6 +233,19 @@ impl ManualCluster {
         Ok(())
     }
 
+    /// Waits until the process of this name has ended, and gives its exit code.
+    ///
+    /// # Errors
+    /// When there is none of this name, or it goes on for longer than `limit`.
+    pub async fn ended(&mut self, name: &str, limit: Duration) -> anyhow::Result<Option<i32>> {
+        let process = self.processes.iter_mut().find(|(other, _)| other == name);
+        let status = process.with_context(|| format!("there is no process {name}"))?.1.wait(limit).await?;
+        for member in self.members.iter_mut().filter(|member| member.name == name) {
+            member.pid = None;
+        }
+        Ok(status.code())
+    }
+
     /// The sidecars' OpenAI APIs.
     #[must_use]
     pub fn urls(&self) -> Vec<String> {

@@ -1,0 +1,108 @@
+//! Third step: everything that there is to be. Pure, and nothing in it can fail.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ampd_api::AMPDService;
+use ampd_render::{Input, Role, Settings, children, labels};
+use jiff::Timestamp;
+use serde_json::Value;
+
+use super::dereference::Observed;
+use super::drain::{Drain, Held, drain};
+use super::gates;
+use super::kinds::Kind;
+use super::subset::holds;
+use super::validate::Validated;
+
+/// The annotation with the digest of what was applied: by it a field that is no longer wanted is noticed.
+pub(crate) const APPLIED: &str = "ampd.dev/applied";
+
+/// What is to be written.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// Objects to apply, those that are as wanted left out.
+    pub apply: Vec<(Kind, String, Value)>,
+    /// Objects to remove: nothing wants them any more.
+    pub remove: Vec<(Kind, String)>,
+    /// Pods that the budget has room for.
+    pub open: Vec<String>,
+    /// Decode pods that are to go.
+    pub drain: Drain,
+}
+
+/// Decides what is to be written, from what is wanted and what is there.
+#[must_use]
+pub fn build(
+    resource: &AMPDService,
+    validated: &Validated,
+    observed: &Observed,
+    settings: &Settings,
+    held: &BTreeMap<String, Held>,
+    now: Timestamp,
+) -> Plan {
+    let Validated { service, facts, newest, .. } = validated;
+    let drain = drain(observed, newest, &facts.replicas, held, service.drain_timeout, now);
+    let mut facts = facts.clone();
+    for (degree, count) in &drain.replicas {
+        facts.replicas.insert((Role::Decode, *degree), *count);
+    }
+    let input = Input { resource, service, settings, facts: &facts };
+    let mut wanted = BTreeSet::new();
+    let mut apply = Vec::new();
+    for object in children(&input).to_json() {
+        let Some((kind, name)) = identify(&object) else { continue };
+        let object = with_digest(object);
+        wanted.insert((kind, name.clone()));
+        let present = observed.children.get(&(kind, name.clone()));
+        if present.is_none_or(|present| !is_as_applied(&object, present)) {
+            apply.push((kind, name, object));
+        }
+    }
+    let active = facts.active_revision.as_deref().unwrap_or(newest);
+    let remove = observed
+        .children
+        .iter()
+        .filter(|(key, _)| !wanted.contains(key))
+        // The present revision serves until the newest one can.
+        .filter(|(_, object)| active == newest || revision_of(object) != Some(active))
+        .map(|((kind, name), _)| (*kind, name.clone()))
+        .collect();
+    let budget = resource.spec.accelerator.as_ref().and_then(|accelerator| accelerator.budget.as_ref());
+    let open = budget.map(|budget| gates::open(&observed.pods, i64::from(budget.max))).unwrap_or_default();
+    Plan { apply, remove, open, drain }
+}
+
+fn identify(object: &Value) -> Option<(Kind, String)> {
+    let kind = Kind::from_name(object["kind"].as_str()?)?;
+    Some((kind, object["metadata"]["name"].as_str()?.to_owned()))
+}
+
+fn revision_of(object: &Value) -> Option<&str> {
+    object["metadata"]["labels"][labels::REVISION].as_str()
+}
+
+fn with_digest(mut object: Value) -> Value {
+    let digest = digest(&object);
+    object["metadata"]["annotations"][APPLIED] = digest.into();
+    object
+}
+
+/// A short digest; it need not resist anybody.
+fn digest(object: &Value) -> String {
+    use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+    let mut hasher = DefaultHasher::new();
+    object.to_string().hash(&mut hasher);
+    format!("{:016x}", hasher.finish())
+}
+
+/// Whether an object says all that it should, and nothing more that the operator once said.
+fn is_as_applied(wanted: &Value, present: &Value) -> bool {
+    // The digest is among the annotations of both. Lists leave kind and version out.
+    holds(&wanted["metadata"], &present["metadata"])
+        && wanted
+            .as_object()
+            .into_iter()
+            .flatten()
+            .filter(|(key, _)| !matches!(key.as_str(), "metadata" | "kind" | "apiVersion"))
+            .all(|(key, value)| holds(value, &present[key.as_str()]))
+}

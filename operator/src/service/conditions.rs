@@ -1,0 +1,184 @@
+//! The conditions of a service, from what is wanted and what there is. Each is a chain of checks: the first that fails is the
+//! reason.
+
+use ampd_api::service::PlannerMode;
+use ampd_render::{Role, labels};
+
+use super::build::Plan;
+use super::dereference::Observed;
+use super::observed::{is_ready, label};
+use super::pod_trouble::{Trouble, trouble};
+use super::validate::Validated;
+use crate::condition::{ConditionType, Holds, NewCondition, Reason};
+
+/// A condition's state with its reason.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Verdict {
+    holds: Holds,
+    reason: Reason,
+    message: String,
+}
+
+impl Verdict {
+    fn new(holds: Holds, reason: Reason, message: impl Into<String>) -> Self {
+        Self { holds, reason, message: message.into() }
+    }
+
+    /// The condition of type `kind` for the object's `generation`.
+    pub(crate) fn into_condition(self, kind: ConditionType, generation: Option<i64>) -> NewCondition {
+        let Self { holds, reason, message } = self;
+        NewCondition { kind, holds, reason, message, observed_generation: generation }
+    }
+}
+
+/// What there is of a role.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// How many there are to be.
+    pub(crate) desired: i32,
+    /// Pods that there are.
+    pub(crate) replicas: i32,
+    /// Those that are ready.
+    pub(crate) ready: i32,
+    /// Those of the newest template.
+    pub(crate) updated: i32,
+}
+
+pub(crate) fn count(validated: &Validated, observed: &Observed, role: Role) -> Count {
+    let number = |pods: usize| i32::try_from(pods).unwrap_or(i32::MAX);
+    let newest = validated.newest.as_str();
+    let live = || observed.pods_of(role).filter(|pod| pod.metadata.deletion_timestamp.is_none());
+    let of_newest = |found: &&k8s_openapi::api::apps::v1::Deployment| {
+        super::observed::role_of(*found) == Some(role) && label(*found, labels::REVISION) == Some(newest)
+    };
+    let updated = observed.deployments.iter().filter(of_newest);
+    let updated = updated.filter_map(|found| found.status.as_ref()?.updated_replicas).sum();
+    Count {
+        desired: validated
+            .facts
+            .replicas
+            .iter()
+            .filter(|((of, _), _)| *of == role)
+            .map(|(_, count)| count)
+            .sum(),
+        replicas: number(live().count()),
+        ready: number(live().filter(|pod| is_ready(pod)).count()),
+        updated,
+    }
+}
+
+/// All conditions, each with its type.
+pub(crate) fn verdicts(
+    validated: &Validated,
+    observed: &Observed,
+    plan: &Plan,
+) -> Vec<(ConditionType, Verdict)> {
+    let decode = role(validated, observed, Role::Decode);
+    let prefill = role(validated, observed, Role::Prefill);
+    let ready = ready(validated, observed, &decode, &prefill);
+    vec![
+        (ConditionType::Ready, ready),
+        (ConditionType::PrefillReady, prefill),
+        (ConditionType::DecodeReady, decode),
+        (ConditionType::Planned, planned(validated.planner)),
+        (
+            ConditionType::SloMet,
+            Verdict::new(
+                Holds::Unknown,
+                const { Reason::new("NotMeasured") },
+                "the operator does not read the service's metrics yet",
+            ),
+        ),
+        (ConditionType::Draining, draining(plan)),
+    ]
+}
+
+fn role(validated: &Validated, observed: &Observed, role: Role) -> Verdict {
+    let count = count(validated, observed, role);
+    if let Some(exceeded) = validated.exceeded {
+        let message = format!(
+            "the workers need {} accelerators, accelerator.budget.max is {}: raise it, or ask for fewer workers or smaller parallel degrees",
+            exceeded.wanted, exceeded.budget
+        );
+        return Verdict::new(Holds::False, const { Reason::new("BudgetExceeded") }, message);
+    }
+    if let Some(missing) = observed.missing.first() {
+        let message = format!("{}: there is no {} in the namespace", missing.field, missing.what);
+        return Verdict::new(Holds::False, const { Reason::new("ReferenceMissing") }, message);
+    }
+    if count.desired == 0 {
+        return Verdict::new(
+            Holds::True,
+            const { Reason::new("NoneWanted") },
+            "no workers are asked for: every prefill is local",
+        );
+    }
+    let numbers = format!("{} of {} pods are ready", count.ready, count.desired);
+    if count.ready >= count.desired {
+        return if count.updated >= count.desired && count.replicas <= count.desired {
+            Verdict::new(Holds::True, const { Reason::new("AsExpected") }, numbers)
+        } else {
+            Verdict::new(
+                Holds::True,
+                const { Reason::new("Rolling") },
+                format!("{numbers}, {} of the newest template", count.updated),
+            )
+        };
+    }
+    let troubles = observed.pods_of(role).filter_map(trouble);
+    match troubles
+        .min_by_key(|trouble| (trouble.reason == super::pod_trouble::WAITING, trouble.message.clone()))
+    {
+        Some(Trouble { reason, message }) => {
+            Verdict::new(Holds::False, reason, format!("{numbers}; {message}"))
+        }
+        None => Verdict::new(Holds::False, const { Reason::new("Starting") }, numbers),
+    }
+}
+
+fn ready(validated: &Validated, observed: &Observed, decode: &Verdict, prefill: &Verdict) -> Verdict {
+    let active = validated.facts.active_revision.as_deref();
+    if active != Some(validated.newest.as_str())
+        && active.is_some_and(|active| observed.serves(active, false))
+    {
+        let message =
+            "the workers of the changed model start beside the present ones, which serve until then";
+        return Verdict::new(Holds::True, const { Reason::new("ReplacingRevision") }, message);
+    }
+    for (part, verdict) in [("decode", decode), ("prefill", prefill)] {
+        if verdict.holds != Holds::True {
+            return Verdict::new(Holds::False, verdict.reason, format!("{part}: {}", verdict.message));
+        }
+    }
+    Verdict::new(Holds::True, const { Reason::new("AsExpected") }, "all workers that are asked for are ready")
+}
+
+fn planned(mode: PlannerMode) -> Verdict {
+    match mode {
+        PlannerMode::Off => Verdict::new(
+            Holds::False,
+            const { Reason::new("Off") },
+            "planner.mode is Off: there are as many workers as the manifest says",
+        ),
+        PlannerMode::Advisory | PlannerMode::Auto => Verdict::new(
+            Holds::False,
+            const { Reason::new("PlannerNotAvailable") },
+            "this version has no planner: there are as many workers as with planner.mode Off",
+        ),
+    }
+}
+
+fn draining(plan: &Plan) -> Verdict {
+    match &plan.drain.draining[..] {
+        [] => Verdict::new(
+            Holds::False,
+            const { Reason::new("NothingToDrain") },
+            "no decode pod is on its way out",
+        ),
+        pods => Verdict::new(
+            Holds::True,
+            const { Reason::new("PodsToGo") },
+            format!("no new sessions on {}", pods.join(", ")),
+        ),
+    }
+}

@@ -1,0 +1,97 @@
+//! Questions to what there is.
+
+use std::collections::BTreeMap;
+
+use ampd_render::{Role, labels};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+
+use super::dereference::Observed;
+
+/// A label's value.
+pub(crate) fn label<'a, K: kube::Resource>(object: &'a K, key: &str) -> Option<&'a str> {
+    object.meta().labels.as_ref()?.get(key).map(String::as_str)
+}
+
+/// The role of a child.
+pub(crate) fn role_of<K: kube::Resource>(object: &K) -> Option<Role> {
+    let component = label(object, labels::COMPONENT)?;
+    Role::ALL.into_iter().find(|role| role.as_str() == component)
+}
+
+/// The parallel degree of a child.
+pub(crate) fn degree_of<K: kube::Resource>(object: &K) -> u32 {
+    label(object, labels::DEGREE).and_then(|text| text.parse().ok()).unwrap_or(1)
+}
+
+/// Whether a pod is ready and not on its way out.
+pub(crate) fn is_ready(pod: &Pod) -> bool {
+    let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
+    let ready = conditions.into_iter().any(|found| found.type_ == "Ready" && found.status == "True");
+    ready && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// Whether a pod is over, so that what it held is free.
+pub(crate) fn is_over(pod: &Pod) -> bool {
+    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    matches!(phase, Some("Succeeded" | "Failed"))
+}
+
+/// Whether a pod waits for the budget.
+pub(crate) fn is_gated(pod: &Pod) -> bool {
+    let gates = pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref());
+    gates.is_some_and(|gates| gates.iter().any(|gate| gate.name == labels::BUDGET_GATE))
+}
+
+impl Observed {
+    /// The Deployments of a revision.
+    fn of_revision<'a>(&'a self, revision: &'a str) -> impl Iterator<Item = &'a Deployment> {
+        self.deployments.iter().filter(move |found| label(*found, labels::REVISION) == Some(revision))
+    }
+
+    /// Whether there are Deployments of a revision.
+    pub(crate) fn has_revision(&self, revision: &str) -> bool {
+        self.of_revision(revision).next().is_some()
+    }
+
+    /// Accelerators that the pods of a revision hold.
+    pub(crate) fn gpus_of_revision(&self, revision: &str) -> i64 {
+        let pods = self.pods.iter().filter(|pod| label(*pod, labels::REVISION) == Some(revision));
+        pods.filter(|pod| !is_over(pod) && !is_gated(pod)).map(|pod| i64::from(degree_of(pod))).sum()
+    }
+
+    /// Whether a revision has a ready decode pod, and a ready prefill pod if one is needed.
+    pub(crate) fn serves(&self, revision: &str, needs_prefill: bool) -> bool {
+        let ready = |role| {
+            let mut pods = self.pods.iter().filter(|pod| label(*pod, labels::REVISION) == Some(revision));
+            pods.any(|pod| role_of(pod) == Some(role) && is_ready(pod))
+        };
+        ready(Role::Decode) && (!needs_prefill || ready(Role::Prefill))
+    }
+
+    /// The replicas that the Deployments of a revision have now; none where one of `wanted` is not there.
+    pub(crate) fn replicas(
+        &self,
+        revision: &str,
+        wanted: &BTreeMap<(Role, u32), i32>,
+    ) -> BTreeMap<(Role, u32), i32> {
+        let present = |(role, degree): (Role, u32)| {
+            self.of_revision(revision)
+                .find(|found| role_of(*found) == Some(role) && degree_of(*found) == degree)
+                .and_then(|found| found.spec.as_ref()?.replicas)
+                .unwrap_or(0)
+        };
+        wanted.keys().map(|key| (*key, present(*key))).collect()
+    }
+
+    /// The pods of a role.
+    pub(crate) fn pods_of(&self, role: Role) -> impl Iterator<Item = &Pod> {
+        self.pods.iter().filter(move |pod| role_of(*pod) == Some(role))
+    }
+
+    /// The pods by name.
+    pub(crate) fn pod(&self, name: &str) -> Option<&Pod> {
+        self.pods.iter().find(|pod| pod.name_any() == name)
+    }
+}

@@ -1,0 +1,172 @@
+//! The steps one after the other.
+
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+use ampd_api::{AMPDService, AMPDServiceStatus};
+use kube::ResourceExt as _;
+
+use super::apply::Writer;
+use super::build::{Plan, build};
+use super::dereference::{Observed, dereference};
+use super::drain::{Held, since};
+use super::secrets;
+use super::sidecars::Sidecars;
+use super::update_status;
+use super::validate::{Validated, validate};
+use crate::condition::ConditionType;
+use crate::context::Context;
+use crate::error::ReconcileError;
+
+/// How soon a service is looked at again when nothing happens.
+const AT_REST: Duration = Duration::from_mins(5);
+/// How soon while pods drain.
+const DRAINING: Duration = Duration::from_secs(1);
+/// How soon while something that it refers to is missing: nothing tells when it is there.
+const MISSING: Duration = Duration::from_secs(10);
+
+/// Brings the cluster to what `resource` says, and says how soon it is to be looked at again.
+///
+/// # Errors
+/// Whatever kept it from that; the status says so too, if it could be written.
+pub async fn reconcile(resource: &AMPDService, context: &Context) -> Result<Duration, ReconcileError> {
+    match steps(resource, context).await {
+        Ok(again) => Ok(again),
+        Err(error) => {
+            let status = update_status::failed(resource, &error, jiff::Timestamp::now());
+            if let Err(unwritten) = update_status::write(&context.client, resource, &status).await {
+                tracing::warn!(
+                    error = &unwritten as &dyn std::error::Error,
+                    "the status cannot say what went wrong"
+                );
+            }
+            Err(error)
+        }
+    }
+}
+
+async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, ReconcileError> {
+    let client = &context.client;
+    // Garbage collection takes the children; whatever is written now would be in its way.
+    if resource.metadata.deletion_timestamp.is_some() {
+        return Ok(AT_REST);
+    }
+    let observed = dereference(client, resource, context.capabilities()).await?;
+    let validated = validate(resource, &observed)?;
+
+    let issued = secrets::issue(resource, &observed.secrets, context.certificates, SystemTime::now())?;
+    let told = |kind, verb| context.wrote(kind, verb);
+    let writer = Writer::new(client, resource, &told);
+    writer.secrets(&issued.write).await?;
+    if !issued.renewed.is_empty() {
+        let note =
+            format!("renewed {}; running processes take them in by themselves", issued.renewed.join(", "));
+        context.tell(resource, "CertificatesRenewed", &note, false);
+    }
+
+    let sidecars = sidecars(resource, context, &issued.own);
+    let held = held(sidecars.as_ref(), &validated, &observed).await;
+    let now = jiff::Timestamp::now();
+    let plan = build(resource, &validated, &observed, &context.settings, &held, now);
+    writer.plan(&plan, &observed).await?;
+    tell_sidecars(sidecars.as_ref(), &plan, &observed).await;
+
+    let status = update_status::status(resource, &validated, &observed, &plan, &context.settings, now);
+    update_status::write(client, resource, &status).await?;
+    if let Some(scale) = &observed.prefill_scale {
+        update_status::write_scale(client, scale, &status.prefill).await?;
+    }
+    tell_changes(resource, &status, &validated, &plan, context);
+    Ok(if !plan.drain.draining.is_empty() {
+        DRAINING
+    } else if observed.missing.is_empty() {
+        AT_REST
+    } else {
+        MISSING
+    })
+}
+
+fn sidecars(resource: &AMPDService, context: &Context, own: &ampd_kv::tls::TlsFiles) -> Option<Sidecars> {
+    let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
+    match Sidecars::new(&namespace, &name, own) {
+        Ok(sidecars) => Some(sidecars),
+        Err(error) => {
+            context.tell(resource, "SidecarsUnreachable", &crate::error::chain(&error), true);
+            None
+        }
+    }
+}
+
+/// Sidecars are asked only when pods are to go.
+async fn held(
+    sidecars: Option<&Sidecars>,
+    validated: &Validated,
+    observed: &Observed,
+) -> BTreeMap<String, Held> {
+    use ampd_render::Role;
+    let wanted = &validated.facts.replicas;
+    let present = observed.replicas(&validated.newest, wanted);
+    let fewer = wanted.iter().any(|(key, count)| key.0 == Role::Decode && present.get(key) > Some(count));
+    match sidecars {
+        Some(sidecars) if fewer => sidecars.held(observed.pods_of(Role::Decode)).await,
+        _ => BTreeMap::new(),
+    }
+}
+
+/// A sidecar that was started again has forgotten: those that drain are told at each reconcile.
+async fn tell_sidecars(sidecars: Option<&Sidecars>, plan: &Plan, observed: &Observed) {
+    let Some(sidecars) = sidecars else { return };
+    for name in &plan.drain.draining {
+        if let Some(pod) = observed.pod(name) {
+            sidecars.drain(pod, true).await;
+        }
+    }
+    for name in &plan.drain.unmark {
+        if let Some(pod) = observed.pod(name).filter(|pod| since(pod).is_some()) {
+            sidecars.drain(pod, false).await;
+        }
+    }
+}
+
+/// Events for what a person would want to know.
+fn tell_changes(
+    resource: &AMPDService,
+    status: &AMPDServiceStatus,
+    validated: &Validated,
+    plan: &Plan,
+    context: &Context,
+) {
+    let before = resource.status.clone().unwrap_or_default();
+    let ready = |status: &AMPDServiceStatus| {
+        let found = status.conditions.iter().find(|found| found.type_ == ConditionType::Ready.as_str());
+        found.map(|found| (found.status.clone(), found.reason.clone(), found.message.clone()))
+    };
+    if let Some((state, reason, message)) = ready(status)
+        && ready(&before).map(|(state, reason, _)| (state, reason)) != Some((state.clone(), reason.clone()))
+    {
+        context.tell(
+            resource,
+            if state == "True" { "Ready" } else { "NotReady" },
+            &format!("{reason}: {message}"),
+            state != "True",
+        );
+    }
+    if before.active_revision.is_some() && before.active_revision != status.active_revision {
+        let (old, new) =
+            (before.active_revision.unwrap_or_default(), status.active_revision.clone().unwrap_or_default());
+        context.tell(
+            resource,
+            "RevisionSwitched",
+            &format!("clients go to revision {new}; {old} drains"),
+            false,
+        );
+    }
+    if !plan.drain.mark.is_empty() {
+        let note =
+            format!("no new sessions on {}; they go when their rounds are over", plan.drain.mark.join(", "));
+        context.tell(resource, "Draining", &note, false);
+    }
+    for remark in &validated.remarks {
+        context.tell(resource, "Clamped", remark, true);
+    }
+}

@@ -1,0 +1,101 @@
+//! What the operator asks sidecars: what their workers hold, and to take nothing new.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ampd_kv::tls::{Credentials, Identity, Role as Member, TlsError, TlsFiles};
+use ampd_render::{Role, ports};
+use futures::StreamExt as _;
+use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
+use reqwest::Method;
+
+use super::drain::Held;
+
+/// How long a sidecar may take to answer.
+const DEADLINE: Duration = Duration::from_secs(2);
+/// Sidecars asked at once.
+const AT_ONCE: usize = 16;
+const STATUS: &str = "/internal/v1/status";
+const DRAIN: &str = "/internal/v1/drain";
+
+/// Speaks with the sidecars of one service.
+pub struct Sidecars {
+    http: reqwest::Client,
+}
+
+/// A client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub enum SidecarsError {
+    /// The certificate cannot be used.
+    #[error("the operator's certificate cannot be used")]
+    Tls(#[from] TlsError),
+    /// The HTTP client cannot be made.
+    #[error("no HTTP client")]
+    Http(#[from] reqwest::Error),
+}
+
+#[derive(serde::Deserialize)]
+struct Status {
+    open_rounds: u64,
+    held_kv_tokens: u64,
+}
+
+impl Sidecars {
+    /// With the operator's certificate for this service.
+    ///
+    /// # Errors
+    /// When it cannot be used.
+    pub fn new(namespace: &str, service: &str, own: &TlsFiles) -> Result<Self, SidecarsError> {
+        let expected = Identity::new(namespace, service, Member::Sidecar).map_err(TlsError::from)?.uri();
+        let credentials: Arc<Credentials> = Credentials::new(own)?;
+        let tls = credentials.client_config(Some(expected))?;
+        let http = reqwest::Client::builder()
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(DEADLINE)
+            .timeout(DEADLINE)
+            .tls_backend_preconfigured(tls)
+            .build()?;
+        Ok(Self { http })
+    }
+
+    /// What the decode pods hold. One that does not answer is left out.
+    pub async fn held(&self, pods: impl Iterator<Item = &Pod>) -> BTreeMap<String, Held> {
+        let asked: Vec<_> = pods.filter_map(|pod| Some((pod.name_any(), address(pod, STATUS)?))).collect();
+        let answers = asked.into_iter().map(|(name, address)| self.ask(name, address));
+        let found: Vec<_> = futures::stream::iter(answers).buffer_unordered(AT_ONCE).collect().await;
+        found.into_iter().flatten().collect()
+    }
+
+    async fn ask(&self, name: String, address: String) -> Option<(String, Held)> {
+        let status: Status = self.http.get(address).send().await.ok()?.json().await.ok()?;
+        Some((name, Held { rounds: status.open_rounds, kv_tokens: status.held_kv_tokens }))
+    }
+
+    /// Has a pod take nothing new, or take it again. A pod that does not answer is asked again at the next reconcile.
+    pub async fn drain(&self, pod: &Pod, drained: bool) {
+        let Some(address) = address(pod, DRAIN) else { return };
+        let method = if drained { Method::POST } else { Method::DELETE };
+        let answer = self.http.request(method, address).send().await;
+        if let Err(error) = answer.and_then(reqwest::Response::error_for_status) {
+            tracing::warn!(
+                pod = pod.name_any(),
+                drained,
+                error = &error as &dyn std::error::Error,
+                "a sidecar does not answer"
+            );
+        }
+    }
+}
+
+/// Where a decode pod's sidecar is asked; `None` without an address.
+fn address(pod: &Pod, path: &str) -> Option<String> {
+    if super::observed::role_of(pod) != Some(Role::Decode) {
+        return None;
+    }
+    let address: std::net::IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
+    let socket = std::net::SocketAddr::new(address, u16::try_from(ports::SIDECAR.number).ok()?);
+    Some(format!("https://{socket}{path}"))
+}

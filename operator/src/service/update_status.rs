@@ -1,0 +1,142 @@
+//! Fifth step: tells what was seen.
+
+use ampd_api::service::{ApiAuth, RoleStatus};
+use ampd_api::{AMPDPrefillScale, AMPDService, AMPDServiceStatus};
+use ampd_render::{Role, Settings, labels, names};
+use jiff::Timestamp;
+use kube::api::{Api, Patch, PatchParams};
+use kube::{Client, ResourceExt as _};
+use serde_json::json;
+
+use super::build::Plan;
+use super::conditions::{count, verdicts};
+use super::dereference::Observed;
+use super::gates;
+use super::validate::Validated;
+use crate::calls::call;
+use crate::condition::{self, ConditionType, Holds, NewCondition};
+use crate::error::{ReconcileError, chain};
+
+/// Who owns the status: another one than of the children, so that neither takes the other's fields away.
+pub const MANAGER: &str = "ampd-operator-status";
+
+/// The status that follows from a reconcile.
+#[must_use]
+pub fn status(
+    resource: &AMPDService,
+    validated: &Validated,
+    observed: &Observed,
+    plan: &Plan,
+    settings: &Settings,
+    now: Timestamp,
+) -> AMPDServiceStatus {
+    let (name, namespace) = (resource.name_any(), resource.namespace().unwrap_or_default());
+    let mut conditions = resource.status.clone().unwrap_or_default().conditions;
+    for (kind, verdict) in verdicts(validated, observed, plan) {
+        let made = verdict.into_condition(kind, resource.metadata.generation);
+        condition::set(&mut conditions, made, now);
+    }
+    let api = &resource.spec.security.api;
+    let keys = (api.auth == ApiAuth::ApiKeys)
+        .then(|| api.secret_name.clone().unwrap_or_else(|| names::api_keys(&name)));
+    AMPDServiceStatus {
+        observed_generation: resource.metadata.generation,
+        conditions,
+        url: Some(format!("http://{}.{namespace}.svc.{}/v1", names::front(&name), settings.cluster_domain)),
+        api_keys_secret: keys,
+        prefill: role_status(resource, validated, observed, Role::Prefill),
+        decode: role_status(resource, validated, observed, Role::Decode),
+        gpus: if resource.spec.accelerator.is_some() {
+            i32::try_from(gates::held(&observed.pods)).unwrap_or(i32::MAX)
+        } else {
+            0
+        },
+        slo: None,
+        active_revision: validated.facts.active_revision.clone(),
+        draining: plan.drain.draining.clone(),
+    }
+}
+
+fn role_status(resource: &AMPDService, validated: &Validated, observed: &Observed, role: Role) -> RoleStatus {
+    let count = count(validated, observed, role);
+    RoleStatus {
+        desired: count.desired,
+        replicas: count.replicas,
+        ready: count.ready,
+        updated: count.updated,
+        summary: format!("{}/{}", count.ready, count.desired),
+        selector: labels::text(&labels::selector(&resource.name_any(), role)),
+    }
+}
+
+/// The present status with what kept a reconcile from its end.
+#[must_use]
+pub fn failed(resource: &AMPDService, error: &ReconcileError, now: Timestamp) -> AMPDServiceStatus {
+    let mut status = resource.status.clone().unwrap_or_default();
+    status.observed_generation = resource.metadata.generation;
+    let made = NewCondition {
+        kind: ConditionType::Ready,
+        holds: Holds::False,
+        reason: error.reason(),
+        message: chain(error),
+        observed_generation: resource.metadata.generation,
+    };
+    condition::set(&mut status.conditions, made, now);
+    status
+}
+
+/// Writes a status, unless it is there already. Says whether it was written.
+///
+/// # Errors
+/// When the API server cannot be asked, or refuses.
+pub async fn write(
+    client: &Client,
+    resource: &AMPDService,
+    status: &AMPDServiceStatus,
+) -> Result<bool, ReconcileError> {
+    if resource.status.as_ref() == Some(status) {
+        return Ok(false);
+    }
+    let (name, namespace) = (resource.name_any(), resource.namespace().unwrap_or_default());
+    let api = Api::<AMPDService>::namespaced(client.clone(), &namespace);
+    let object = json!({
+        "apiVersion": format!("{}/{}", ampd_api::GROUP, ampd_api::VERSION),
+        "kind": ampd_api::KIND,
+        "metadata": {"name": name},
+        "status": status,
+    });
+    let parameters = PatchParams::apply(MANAGER).force();
+    let action = format!("write the status of {namespace}/{name}");
+    call(action, api.patch_status(&name, &parameters, &Patch::Apply(&object))).await?;
+    Ok(true)
+}
+
+/// The same of the scale of the prefill workers, where there is one.
+///
+/// # Errors
+/// When the API server cannot be asked, or refuses.
+pub async fn write_scale(
+    client: &Client,
+    scale: &AMPDPrefillScale,
+    prefill: &RoleStatus,
+) -> Result<bool, ReconcileError> {
+    let status = ampd_api::service::AMPDPrefillScaleStatus {
+        replicas: prefill.replicas,
+        selector: prefill.selector.clone(),
+    };
+    if scale.status.as_ref() == Some(&status) {
+        return Ok(false);
+    }
+    let (name, namespace) = (scale.name_any(), scale.namespace().unwrap_or_default());
+    let api = Api::<AMPDPrefillScale>::namespaced(client.clone(), &namespace);
+    let object = json!({
+        "apiVersion": format!("{}/{}", ampd_api::GROUP, ampd_api::VERSION),
+        "kind": "AMPDPrefillScale",
+        "metadata": {"name": name},
+        "status": status,
+    });
+    let parameters = PatchParams::apply(MANAGER).force();
+    let action = format!("write the status of the scale {namespace}/{name}");
+    call(action, api.patch_status(&name, &parameters, &Patch::Apply(&object))).await?;
+    Ok(true)
+}

@@ -1,0 +1,124 @@
+//! Second step: what is wanted, from the manifest and from what is there.
+
+use std::collections::BTreeMap;
+
+use ampd_api::service::{AMPDServiceSpec, PlannerMode};
+use ampd_api::{AMPDPrefillScale, AMPDService, FieldError, FieldErrors, Service};
+use ampd_render::{BudgetExceeded, Facts, Role, Surge, revision, surge, wanted_gpus};
+
+use super::dereference::{Capabilities, Observed};
+
+/// What is wanted. There is no reason left for which it could not be built.
+#[derive(Debug, Clone)]
+pub struct Validated {
+    /// The manifest with its defaults.
+    pub service: Service,
+    /// What children depend on.
+    pub facts: Facts,
+    /// The revision of the manifest's model.
+    pub newest: String,
+    /// More accelerators are wanted than the budget has; the workers stay as they are.
+    pub exceeded: Option<BudgetExceeded>,
+    /// The planner's mode.
+    pub planner: PlannerMode,
+    /// What was changed of the wish, for people.
+    pub remarks: Vec<String>,
+}
+
+/// Reads the manifest's texts and decides how many workers there are to be.
+///
+/// # Errors
+/// What the manifest breaks that the API server could not check.
+pub fn validate(resource: &AMPDService, observed: &Observed) -> Result<Validated, FieldErrors> {
+    let spec = &resource.spec;
+    let service = Service::resolve(resource)?;
+    open_fields(spec)?;
+    let newest = revision(&spec.model);
+    let mut remarks = Vec::new();
+    let replicas = wanted(&service, observed.prefill_scale.as_ref(), &mut remarks);
+    let Capabilities { pod_monitor, prometheus_rule } = observed.capabilities;
+    let active = active_revision(resource, observed, &newest, &replicas);
+    let mut facts = Facts {
+        replicas,
+        active_revision: Some(active),
+        surge: BTreeMap::new(),
+        pod_monitor,
+        prometheus_rule,
+    };
+    let exceeded = match surge(spec, &facts) {
+        Ok(found) => {
+            facts.surge = found;
+            None
+        }
+        Err(exceeded) => {
+            // Whatever runs goes on; nothing is added.
+            facts.replicas = observed.replicas(&newest, &facts.replicas);
+            facts.surge = Role::ALL.map(|role| (role, Surge::InPlace)).into();
+            Some(exceeded)
+        }
+    };
+    Ok(Validated { service, facts, newest, exceeded, planner: spec.planner.mode, remarks })
+}
+
+/// The fields whose form is Kubernetes' own.
+fn open_fields(spec: &AMPDServiceSpec) -> Result<(), FieldErrors> {
+    for role in Role::ALL {
+        if let Some(affinity) = role.spec(spec).pod.affinity.clone() {
+            let read: Result<k8s_openapi::api::core::v1::Affinity, _> =
+                serde_json::from_value(affinity.into());
+            if let Err(error) = read {
+                let (field, what) = (format!("spec.{role}.pod.affinity"), error.to_string());
+                return Err(FieldErrors(vec![FieldError { field, line: None, what }]));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Each role's workers at its smallest parallel degree: the planner's choice once there is one.
+fn wanted(
+    service: &Service,
+    scale: Option<&AMPDPrefillScale>,
+    remarks: &mut Vec<String>,
+) -> BTreeMap<(Role, u32), i32> {
+    let count = |number: usize| i32::try_from(number).unwrap_or(i32::MAX);
+    Role::ALL
+        .into_iter()
+        .map(|role| {
+            let settings = role.of(service);
+            let mut replicas = count(settings.min_replicas);
+            if let Some(scale) = scale.filter(|_| role == Role::Prefill) {
+                let most = count(settings.max_replicas);
+                replicas = scale.spec.replicas.clamp(0, most);
+                if replicas != scale.spec.replicas {
+                    remarks.push(format!(
+                        "the AMPDPrefillScale asks for {} prefill workers, prefill.replicas.max allows {most}",
+                        scale.spec.replicas
+                    ));
+                }
+            }
+            ((role, settings.tensor_parallel.first().copied().unwrap_or(1)), replicas)
+        })
+        .collect()
+}
+
+/// Where clients are sent: to the present revision until the newest one can serve, except where the budget has no room for
+/// both.
+fn active_revision(
+    resource: &AMPDService,
+    observed: &Observed,
+    newest: &str,
+    replicas: &BTreeMap<(Role, u32), i32>,
+) -> String {
+    let present = resource.status.as_ref().and_then(|status| status.active_revision.clone());
+    let Some(present) = present.filter(|present| present != newest && observed.has_revision(present)) else {
+        return newest.to_owned();
+    };
+    let budget = resource.spec.accelerator.as_ref().and_then(|accelerator| accelerator.budget.as_ref());
+    let no_room = budget.is_some_and(|budget| {
+        observed.gpus_of_revision(&present) + wanted_gpus(replicas) > i64::from(budget.max)
+    });
+    let needs_prefill = replicas.iter().any(|((role, _), count)| *role == Role::Prefill && *count > 0);
+    let serves = observed.serves(newest, needs_prefill);
+    if no_room || serves { newest.to_owned() } else { present }
+}

@@ -1,0 +1,53 @@
+//! Draining on request: nothing new is taken here, what runs goes on, and sessions move with their next round.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::routing::{get, post};
+use axum::{Json, Router};
+
+use super::state::Shared;
+use super::wire::{DRAIN, DrainStatus, STATUS};
+use crate::http::Paths;
+
+/// What the operator may ask for.
+pub(super) const OPERATED: Paths = &[("GET", STATUS), ("POST", DRAIN), ("DELETE", DRAIN)];
+
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new().route(STATUS, get(status)).route(DRAIN, post(begin).delete(end))
+}
+
+async fn status(State(shared): State<Arc<Shared>>) -> Json<DrainStatus> {
+    Json(shared.drain_status())
+}
+
+async fn begin(State(shared): State<Arc<Shared>>) -> Json<DrainStatus> {
+    shared.drain(true);
+    Json(shared.drain_status())
+}
+
+async fn end(State(shared): State<Arc<Shared>>) -> Json<DrainStatus> {
+    shared.drain(false);
+    Json(shared.drain_status())
+}
+
+impl Shared {
+    /// The other sidecars hear of it when they ask for this member's state the next time; this one knows it at once.
+    fn drain(&self, drained: bool) {
+        self.own.drain(drained);
+        self.members.answered(self.own.status());
+    }
+
+    fn drain_status(&self) -> DrainStatus {
+        let load = self.own.load();
+        DrainStatus {
+            name: self.own.name().to_owned(),
+            ready: self.own.ready() && !self.shutdown.is_cancelled(),
+            draining: self.own.drained(),
+            open_rounds: self.served.len() as u64,
+            open_requests: self.metrics.http_inflight.get() as u64,
+            sessions: load.sessions,
+            held_kv_tokens: load.held_kv_tokens,
+        }
+    }
+}

@@ -2,6 +2,7 @@
 
 mod base;
 mod cgroups;
+mod chart;
 mod clients;
 mod control;
 mod down;
@@ -25,6 +26,7 @@ use anyhow::Context;
 use clap::Subcommand;
 
 pub(crate) use clients::Client;
+pub(crate) use images::BUILD;
 pub(crate) use packages::obstacle;
 pub(crate) use state::State;
 pub(crate) use up::up;
@@ -35,7 +37,7 @@ const BY_HAND: &str = "dev";
 /// What can be done with it.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Action {
-    /// Starts it, or brings its images up to date when it runs.
+    /// Starts it with the operator in it, or brings both up to date when it runs.
     Up {
         /// No node: objects can be made and are worked on by controllers, but no pod runs.
         #[arg(long, conflicts_with = "nodes")]
@@ -64,7 +66,10 @@ pub(crate) fn act(action: Action) -> anyhow::Result<()> {
     let state = State::of_checkout(BY_HAND)?;
     match action {
         Action::Up { control_plane, nodes } => {
-            up(&state, if control_plane { 0 } else { nodes.into() })?;
+            let images = up(&state, if control_plane { 0 } else { nodes.into() })?;
+            if !control_plane {
+                chart::install(&Client::new(&state)?, &images)?;
+            }
             eprintln!(
                 "{} is up. Next: `cargo xtask cluster exec -- kubectl get pods -A`, or `cargo xtask cluster shell` for \
                  a shell with kubectl and helm; `cargo xtask cluster down` ends it. Logs are in {}.",

@@ -16,11 +16,11 @@ pub(crate) fn run_tests(filters: &[String]) -> anyhow::Result<()> {
         anyhow::bail!("no cluster can run here: {obstacle}");
     }
     let state = State::of_checkout(PURPOSE)?;
-    let result = cluster::up(&state, 1).and_then(|()| {
+    let result = cluster::up(&state, 1).and_then(|_| {
         let mut tests = cluster::Client::new(&state)?.command(cargo(&[]).get_program())?;
         tests.current_dir(crate::command::root());
         // What is missing is fetched and built before: there is no way out of the cluster's network.
-        equip(&mut tests, &[&TESTS[..], &["--no-run"]].concat())?;
+        equip(&mut tests, &cluster::BUILD)?;
         run(tests.args(TESTS).args(["--offline", "--", "--ignored"]).args(filters))
     });
     // When the tests have failed, that is what is to be told.

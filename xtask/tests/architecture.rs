@@ -98,8 +98,10 @@ fn test_helpers_are_never_shipped() {
     let metadata = metadata();
     for package in metadata.workspace_packages() {
         for helper in ["ampd-testkit", "ampd-fakeapi"] {
-            let shipped =
-                package.dependencies.iter().any(|d| d.name == helper && d.kind != DependencyKind::Development);
+            let shipped = package
+                .dependencies
+                .iter()
+                .any(|d| d.name == helper && d.kind != DependencyKind::Development);
             assert!(!shipped, "{} ships {helper}", package.name);
         }
     }

@@ -11,6 +11,10 @@ use super::{base, runtime};
 use crate::cache;
 use crate::command::{cargo, root, run};
 
+/// What builds the programs, and the tests on a cluster: dependencies have other features when tests are built, and a
+/// build of the programs alone would compile much twice.
+pub(crate) const BUILD: [&str; 7] =
+    ["build", "--release", "--workspace", "--locked", "--bins", "--test", "cluster_*"];
 /// The folders of the packages whose programs go into images; the targets of the Dockerfile are named like them.
 const PACKAGES: [&str; 2] = ["worker", "operator"];
 /// The image's file in its folder of the cache.
@@ -21,27 +25,31 @@ const BESIDE: [&str; 3] = ["Dockerfile", "LICENSE", "Cargo.lock"];
 /// An image that is built.
 #[derive(Debug)]
 pub(crate) struct Image {
-    name: String,
+    pub(crate) name: String,
     archive: PathBuf,
 }
 
 impl Image {
+    /// Tells what went into the image.
+    pub(crate) fn key(&self) -> String {
+        self.archive.display().to_string()
+    }
+
     /// Gives it to a node that does not have it.
     pub(crate) fn load(&self, state: &State, node: usize) -> anyhow::Result<()> {
-        // The path tells what went into the image.
         let loaded = format!("node-{node}/images/{}", self.name.replace(['/', ':'], "_"));
-        let archive = self.archive.display().to_string();
-        if std::fs::read_to_string(state.path(&loaded)).is_ok_and(|path| path == archive) {
+        let key = self.key();
+        if std::fs::read_to_string(state.path(&loaded)).is_ok_and(|there| there == key) {
             return Ok(());
         }
         runtime::import(state, node, &self.archive)?;
-        state.write(&loaded, &archive)
+        state.write(&loaded, &key)
     }
 }
 
 /// Builds all of them, with the programs that cargo builds from the current sources.
 pub(crate) fn build(kubernetes: &Kubernetes) -> anyhow::Result<Vec<Image>> {
-    run(&mut cargo(&["build", "--release", "--workspace", "--bins", "--locked"]))?;
+    run(&mut cargo(&BUILD))?;
     let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec()?;
     let built = metadata.target_directory.join("release").into_std_path_buf();
     let mut images = vec![pause(kubernetes)?];

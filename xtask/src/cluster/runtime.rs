@@ -7,7 +7,7 @@ use std::time::Duration;
 use super::network;
 use super::processes::Component;
 use super::state::State;
-use crate::command::{output, program, run};
+use crate::command::{program, run};
 
 /// The program that runs, and so is looked for when a cluster is taken up again.
 pub(crate) const PROGRAM: &str = "containerd";
@@ -32,7 +32,11 @@ pub(crate) fn start(state: &State, node: usize) -> anyhow::Result<()> {
     let config = folder.join("containerd.toml");
     let arguments = ["--config".as_ref(), config.as_os_str()];
     let mut containerd = Component::start(state, node, Path::new(PROGRAM), arguments)?;
-    containerd.ready(Duration::from_mins(1), || output(ctr(state, node).arg("version")).map(drop))
+    containerd.ready(Duration::from_mins(1), || {
+        let output = ctr(state, node).arg("version").output()?;
+        anyhow::ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr).trim());
+        Ok(())
+    })
 }
 
 /// The runtime's own client, for the images and containers of Kubernetes.

@@ -3,6 +3,7 @@
 use std::time::Instant;
 
 use super::clients::Client;
+use super::images::Image;
 use super::kubernetes::Kubernetes;
 use super::state::State;
 use super::{control, down, images, network, node, packages, processes, runtime, sysctls};
@@ -11,8 +12,8 @@ use super::{control, down, images, network, node, packages, processes, runtime, 
 pub(crate) const MOST_NODES: i64 = 2;
 
 /// Starts the cluster with this many nodes and the current images. One that runs is kept and given new images alone. With
-/// no node, objects can be made and are worked on by controllers, but pods wait for ever.
-pub(crate) fn up(state: &State, nodes: usize) -> anyhow::Result<()> {
+/// no node, objects can be made and are worked on by controllers, but pods wait for ever. Gives the images that it has.
+pub(crate) fn up(state: &State, nodes: usize) -> anyhow::Result<Vec<Image>> {
     packages::install()?;
     let kubernetes = Kubernetes::built()?;
     let client = Client::new(state)?;
@@ -21,7 +22,8 @@ pub(crate) fn up(state: &State, nodes: usize) -> anyhow::Result<()> {
     down::orphans()?;
     let _lock = state.lock()?;
     if let Some(there) = runs(state)?.filter(|there| *there >= nodes) {
-        return (1..=there).filter(|_| nodes > 0).try_for_each(load);
+        (1..=there).try_for_each(load)?;
+        return Ok(images);
     }
     down::down(state)?;
     let begin = Instant::now();
@@ -39,7 +41,7 @@ pub(crate) fn up(state: &State, nodes: usize) -> anyhow::Result<()> {
     }
     state.mark_started(nodes)?;
     eprintln!("{} started in {:.1} s", state.name, begin.elapsed().as_secs_f64());
-    Ok(())
+    Ok(images)
 }
 
 /// The number of nodes of the cluster, if it has been started and all its programs still run.

@@ -98,7 +98,8 @@ mod tests {
     fn a_stored_authority_goes_on_issuing() {
         let made = CertificateAuthority::new("chat", Duration::from_hours(24)).unwrap();
         let key = made.key_pem();
-        let loaded = CertificateAuthority::load(made.ca_pem(), key.reveal(), Duration::from_hours(1)).unwrap();
+        let loaded =
+            CertificateAuthority::load(made.ca_pem(), key.reveal(), Duration::from_hours(1)).unwrap();
         let identity = Identity::new("default", "chat", Role::Decode).unwrap();
         for files in [made.issue(&identity).unwrap(), loaded.issue(&identity).unwrap()] {
             assert_eq!(files.uri().unwrap(), identity.uri());

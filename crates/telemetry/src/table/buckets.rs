@@ -17,7 +17,8 @@ pub const DECISIONS: &[f64] =
     &[0.000_01, 0.000_025, 0.000_05, 0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.1];
 
 /// Times of a reconcile, from one without anything to do to one that waits for the API server, seconds.
-pub const CALLS: &[f64] = &[0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
+pub const CALLS: &[f64] =
+    &[0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0];
 
 /// Counts of tokens.
 pub const TOKENS: &[f64] = &[

@@ -1,0 +1,33 @@
+//! The operator, installed in the cluster by the project's chart.
+
+use super::clients::Client;
+use super::images::Image;
+use crate::command::{root, run};
+
+/// The release, and where it is.
+const RELEASE: &str = "ampd";
+const NAMESPACE: &str = "ampd-system";
+
+/// Installs the chart with these images, or brings it up to date, and waits until the operator is ready.
+pub(crate) fn install(client: &Client, images: &[Image]) -> anyhow::Result<()> {
+    let chart = root().join("charts/ampd");
+    let mut helm = client.command("helm")?;
+    helm.args(["upgrade", "--install", RELEASE]).arg(chart).args([
+        "--namespace",
+        NAMESPACE,
+        "--create-namespace",
+    ]);
+    helm.args(["--wait", "--timeout", "3m", "--set=replicas=1"]);
+    for image in images {
+        let Some((repository, tag)) = image.name.rsplit_once(':') else { continue };
+        let value = match repository {
+            "localhost/ampd-operator" => "image",
+            "localhost/ampd-worker" => "workerImage",
+            _ => continue,
+        };
+        helm.arg(format!("--set={value}.repository={repository},{value}.tag={tag}"));
+        // The name stays the same when the image changes, and the pod is to be started anew.
+        helm.arg(format!("--set-string=podAnnotations.{value}={}", image.key()));
+    }
+    run(helm.stdout(std::process::Stdio::null()))
+}

@@ -18,6 +18,7 @@ pub(crate) fn install(client: &Client, images: &[Image]) -> anyhow::Result<()> {
         "--create-namespace",
     ]);
     helm.args(["--wait", "--timeout", "3m", "--set=replicas=1"]);
+    helm.arg(format!("--set=hubEndpoint={}", super::hub::endpoint()));
     for image in images {
         let Some((repository, tag)) = image.name.rsplit_once(':') else { continue };
         let value = match repository {

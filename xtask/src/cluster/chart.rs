@@ -8,7 +8,8 @@ use crate::command::{root, run};
 const RELEASE: &str = "ampd";
 const NAMESPACE: &str = "ampd-system";
 
-/// Installs the chart with these images, or brings it up to date, and waits until the operator is ready.
+/// Installs the chart with these images, or brings it up to date. Whether the operator then runs is for those to see who
+/// work on it: they need the cluster all the more when it does not.
 pub(crate) fn install(client: &Client, images: &[Image]) -> anyhow::Result<()> {
     let chart = root().join("charts/ampd");
     let mut helm = client.command("helm")?;
@@ -17,7 +18,7 @@ pub(crate) fn install(client: &Client, images: &[Image]) -> anyhow::Result<()> {
         NAMESPACE,
         "--create-namespace",
     ]);
-    helm.args(["--wait", "--timeout", "3m", "--set=replicas=1"]);
+    helm.arg("--set=replicas=2");
     helm.arg(format!("--set=hubEndpoint={}", super::hub::endpoint()));
     for image in images {
         let Some((repository, tag)) = image.name.rsplit_once(':') else { continue };

@@ -31,10 +31,11 @@ const DEBOUNCE: Duration = Duration::from_millis(250);
 const WHOLE: Duration = Duration::from_mins(3);
 
 /// Which objects are watched.
-pub(crate) struct Scope {
-    pub(crate) client: Client,
-    /// All where it is `None`.
-    pub(crate) namespace: Option<String>,
+pub struct Scope {
+    /// The API server.
+    pub client: Client,
+    /// The one namespace; all where it is `None`.
+    pub namespace: Option<String>,
 }
 
 impl Scope {
@@ -59,7 +60,7 @@ struct Shared {
 type Guarded = DeserializeGuard<AMPDService>;
 
 /// Looks at services until `stop`; reconciles that run then come to their end.
-pub(crate) async fn run(scope: Scope, context: Arc<Context>, concurrency: u16, stop: CancellationToken) {
+pub async fn run(scope: Scope, context: Arc<Context>, concurrency: u16, stop: CancellationToken) {
     let (key, value) = labels::MANAGED_BY;
     let managed = watcher::Config::default().labels(&format!("{key}={value}"));
     let pods = scope.api::<PartialObjectMeta<Pod>>();

@@ -7,7 +7,7 @@ mod calls;
 mod capabilities;
 pub mod condition;
 pub mod context;
-mod controller;
+pub mod controller;
 pub mod error;
 pub mod health;
 pub mod lease;

@@ -171,3 +171,17 @@ fn a_budget_gates_pods_and_no_budget_does_not() {
     assert!(gates(SMALL).iter().all(|(_, gated)| !gated));
     assert_eq!(gates(WHOLE), [(1, true), (2, true)]);
 }
+
+#[test]
+fn the_examples_are_services() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../manifests");
+    let mut examples = 0;
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let text = std::fs::read_to_string(&path).unwrap();
+        let (_, made) = rendered(&text, |_| {});
+        assert!(made.deployments.len() == 2 && made.services.len() == 3, "{}", path.display());
+        examples += 1;
+    }
+    assert!(examples >= 3, "{examples} examples");
+}

@@ -1,0 +1,348 @@
+//! The operator against an API that fails: whatever happens on the way, the end is the same, and then there are no writes.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use ampd_fakeapi::{Call, FakeApi, Fault, Verb};
+use ampd_operator::access::{self, Rule};
+use ampd_operator::context::Context;
+use ampd_operator::controller::{self, Scope};
+use ampd_operator::health::Health;
+use ampd_operator::report;
+use ampd_operator::service::dereference::Capabilities;
+use ampd_render::Settings;
+use ampd_telemetry::OperatorMetrics;
+use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use parking_lot::{Mutex, RwLock};
+use serde_json::{Value, json};
+use tokio::sync::Notify;
+use tokio::task::{JoinHandle, JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use ampd_api::AMPDService;
+
+const LIMIT: Duration = Duration::from_mins(2);
+/// No write for so long is rest.
+const REST: Duration = Duration::from_millis(1500);
+
+fn world() -> FakeApi {
+    let fake = FakeApi::new();
+    ampd_api::crds().iter().for_each(|definition| fake.define(definition));
+    fake
+}
+
+fn service() -> AMPDService {
+    let spec = json!({"model": {"name": "m", "source": {"path": "/m.gguf"}}});
+    let object = json!({
+        "apiVersion": "ampd.dev/v1alpha1", "kind": "AMPDService",
+        "metadata": {"name": "chat", "namespace": "team"}, "spec": spec,
+    });
+    serde_json::from_value(object).unwrap()
+}
+
+async fn store(fake: &FakeApi) {
+    services(fake).create(&PostParams::default(), &service()).await.unwrap();
+}
+
+/// The test's own view, without faults.
+fn services(fake: &FakeApi) -> Api<AMPDService> {
+    Api::namespaced(fake.admin("team"), "team")
+}
+
+/// An operator without its process: what leads.
+fn operator(fake: &FakeApi) -> JoinHandle<()> {
+    let client = fake.client("team");
+    let metrics = Arc::new(OperatorMetrics::new().unwrap());
+    let (reports, _reporting) = report::start(client.clone(), "ampd-operator", "test", metrics.clone());
+    let context = Arc::new(Context {
+        client: client.clone(),
+        settings: Settings::default(),
+        certificates: Duration::from_hours(24),
+        metrics,
+        health: Arc::new(Health::default()),
+        reports,
+        known: RwLock::new(Capabilities::default()),
+    });
+    let scope = Scope { client, namespace: None };
+    tokio::spawn(controller::run(scope, context, 4, CancellationToken::new()))
+}
+
+/// Writes to anything but events, which are told again by whoever takes over.
+fn writes(fake: &FakeApi) -> usize {
+    fake.writes().iter().filter(|write| !write.path.contains("/events")).count()
+}
+
+/// Waits until the operator has written something and then rests.
+async fn rests(fake: &FakeApi) {
+    let settled = async {
+        let (mut seen, mut since) = (writes(fake), tokio::time::Instant::now());
+        loop {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+            let now = writes(fake);
+            if now != seen {
+                (seen, since) = (now, tokio::time::Instant::now());
+            } else if is_told(fake) && since.elapsed() > REST {
+                return;
+            }
+        }
+    };
+    tokio::time::timeout(LIMIT, settled).await.expect("the operator comes to rest");
+}
+
+/// Whether the status speaks of the manifest as it is.
+fn is_told(fake: &FakeApi) -> bool {
+    fake.object("/apis/ampd.dev/v1alpha1/namespaces/team/ampdservices/chat").is_none_or(|object| {
+        object["status"]["observedGeneration"].is_number()
+            && object["status"]["observedGeneration"] == object["metadata"]["generation"]
+    })
+}
+
+/// Everything in the cluster without what differs between two runs.
+fn state(fake: &FakeApi) -> BTreeMap<String, Value> {
+    let names = fake.names().into_iter().filter(|name| !name.contains("/events"));
+    names
+        .map(|name| {
+            let mut object = fake.object(&name).unwrap();
+            let metadata = object["metadata"].as_object_mut().unwrap();
+            for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "ownerReferences"] {
+                metadata.remove(field);
+            }
+            if object["kind"] == "Secret" {
+                let files: BTreeSet<String> = object["data"].as_object().unwrap().keys().cloned().collect();
+                object["data"] = json!(files);
+            }
+            for condition in object["status"]["conditions"].as_array_mut().into_iter().flatten() {
+                condition.as_object_mut().unwrap().remove("lastTransitionTime");
+            }
+            (name, object)
+        })
+        .collect()
+}
+
+/// What is done to the service once it is there.
+#[derive(Debug, Clone, Copy)]
+enum Change {
+    Create,
+    Update,
+    Delete,
+}
+
+impl Change {
+    /// Up to the change without any fault.
+    async fn prepare(self, fake: &FakeApi) {
+        if matches!(self, Self::Create) {
+            return;
+        }
+        store(fake).await;
+        let running = operator(fake);
+        rests(fake).await;
+        running.abort();
+        let _ = running.await;
+        fake.take_writes();
+    }
+
+    async fn make(self, fake: &FakeApi) {
+        match self {
+            Self::Create => store(fake).await,
+            Self::Update => {
+                let change = json!({"spec": {
+                    "model": {"source": {"path": "/other.gguf"}},
+                    "decode": {"replicas": {"min": 3}}, "security": {"network": {"policies": false}},
+                }});
+                services(fake).patch("chat", &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
+            }
+            Self::Delete => {
+                services(fake).delete("chat", &DeleteParams::default()).await.unwrap();
+            }
+        }
+    }
+}
+
+/// The end of an undisturbed run and how many writes it took.
+async fn undisturbed(change: Change) -> (BTreeMap<String, Value>, usize) {
+    let fake = world();
+    change.prepare(&fake).await;
+    change.make(&fake).await;
+    let running = operator(&fake);
+    rests(&fake).await;
+    running.abort();
+    (state(&fake), writes(&fake))
+}
+
+/// One run in which the operator is ended at write number `at`, before or after that is carried out.
+async fn ended_at(change: Change, at: usize, carried_out: bool) -> BTreeMap<String, Value> {
+    let fake = world();
+    change.prepare(&fake).await;
+    change.make(&fake).await;
+    let (count, reached) = (AtomicUsize::new(0), Arc::new(Notify::new()));
+    let told = reached.clone();
+    fake.set_faults(move |call: &Call| {
+        if call.verb.reads() || call.path.contains("/events") || count.fetch_add(1, Ordering::SeqCst) != at {
+            return Fault::Pass;
+        }
+        told.notify_one();
+        if carried_out { Fault::CommitThenDrop } else { Fault::DropBefore }
+    });
+    let running = operator(&fake);
+    tokio::time::timeout(LIMIT, reached.notified()).await.expect("the write is reached");
+    running.abort();
+    let _ = running.await;
+    fake.clear_faults();
+    let next = operator(&fake);
+    rests(&fake).await;
+    fake.take_writes();
+    tokio::time::sleep(REST).await;
+    assert_eq!(writes(&fake), 0, "{change:?}, ended at {at}: writes at rest");
+    next.abort();
+    state(&fake)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_is_ended_at_any_write_leads_to_the_same_end() {
+    for change in [Change::Create, Change::Update, Change::Delete] {
+        let (expected, count) = undisturbed(change).await;
+        assert!(matches!(change, Change::Delete) || count > 1, "{change:?} has {count} writes");
+        eprintln!("{change:?}: {count} writes");
+        let mut runs = JoinSet::new();
+        for (at, carried_out) in (0..count).flat_map(|at| [(at, false), (at, true)]) {
+            runs.spawn(async move { (at, carried_out, ended_at(change, at, carried_out).await) });
+        }
+        while let Some(run) = runs.join_next().await {
+            let (at, carried_out, end) = run.unwrap();
+            for name in expected.keys().chain(end.keys()) {
+                assert_eq!(
+                    end.get(name),
+                    expected.get(name),
+                    "{change:?}, ended at write {at}, carried out: {carried_out}: {name}"
+                );
+            }
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_api_that_comes_and_goes_leads_to_the_same_end() {
+    let (expected, _) = undisturbed(Change::Create).await;
+    for fault in ["conflict", "busy", "broken", "watches", "expired", "down"] {
+        let fake = world();
+        store(&fake).await;
+        let calls = AtomicUsize::new(0);
+        // Every third write, and every fifth read.
+        let sometimes = move |call: &Call| {
+            let number = calls.fetch_add(1, Ordering::SeqCst);
+            number.is_multiple_of(if call.verb.reads() { 5 } else { 3 })
+        };
+        match fault {
+            "conflict" => fake.set_faults(move |call| {
+                if !call.verb.reads() && sometimes(call) { Fault::Fail(409, "Conflict") } else { Fault::Pass }
+            }),
+            "busy" => fake.set_faults(move |call| {
+                if sometimes(call) { Fault::Fail(429, "TooManyRequests") } else { Fault::Pass }
+            }),
+            "broken" => {
+                fake.set_faults(
+                    move |call| {
+                        if sometimes(call) { Fault::Fail(500, "InternalError") } else { Fault::Pass }
+                    },
+                )
+            }
+            "down" => fake.set_down(true),
+            _ => {}
+        }
+        let running = operator(&fake);
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        match fault {
+            "watches" => fake.drop_watches(),
+            "expired" => fake.expire_watches(),
+            _ => {}
+        }
+        fake.clear_faults();
+        fake.set_down(false);
+        rests(&fake).await;
+        assert_eq!(state(&fake), expected, "{fault}");
+        running.abort();
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stored_object_that_cannot_be_read_holds_nobody_up() {
+    let fake = world();
+    let broken = json!({
+        "apiVersion": "ampd.dev/v1alpha1", "kind": "AMPDService",
+        "metadata": {"name": "broken", "namespace": "team"}, "spec": {"model": 5},
+    });
+    let resource = kube::api::ApiResource::erase::<AMPDService>(&());
+    let api = Api::<kube::api::DynamicObject>::namespaced_with(fake.admin("team"), "team", &resource);
+    api.create(&PostParams::default(), &serde_json::from_value(broken).unwrap()).await.unwrap();
+    store(&fake).await;
+    let running = operator(&fake);
+    rests(&fake).await;
+    let told = fake.until("an event tells of it", LIMIT, |fake| {
+        let events = fake.objects("/apis/events.k8s.io/v1/namespaces/team/events");
+        events.into_iter().find(|event| event["reason"] == "InvalidObject")
+    });
+    assert_eq!(told.await["regarding"]["name"], "broken");
+    running.abort();
+}
+
+/// Group and resource of an address, with the subresource.
+fn target(path: &str) -> (String, String) {
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let (group, rest) = match parts[..] {
+        ["api", _, ref rest @ ..] => ("", rest.to_vec()),
+        ["apis", group, _, ref rest @ ..] => (group, rest.to_vec()),
+        _ => panic!("{path}"),
+    };
+    let rest = if rest.first() == Some(&"namespaces") && rest.len() > 2 { rest[2..].to_vec() } else { rest };
+    let resource = match rest[..] {
+        [resource, _, sub] => format!("{resource}/{sub}"),
+        [resource, ..] => resource.to_owned(),
+        [] => panic!("{path}"),
+    };
+    (group.to_owned(), resource)
+}
+
+fn allows(rules: &[Rule], group: &str, resource: &str, verb: &str) -> bool {
+    rules.iter().any(|rule| {
+        rule.api_groups.contains(&group) && rule.resources.contains(&resource) && rule.verbs.contains(&verb)
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_operator_asks_for_nothing_that_it_may_not_do() {
+    let fake = world();
+    let seen = Arc::new(Mutex::new(BTreeSet::new()));
+    let calls = seen.clone();
+    fake.set_faults(move |call| {
+        let verbs: &[&str] = match call.verb {
+            Verb::Get => &["get"],
+            Verb::List => &["list"],
+            Verb::Watch => &["watch"],
+            Verb::Create => &["create"],
+            Verb::Replace => &["update"],
+            // What is not there yet is made by it.
+            Verb::Apply if !call.path.ends_with("/status") => &["patch", "create"],
+            Verb::Apply | Verb::Patch => &["patch"],
+            Verb::Delete => &["delete"],
+            Verb::DeleteCollection => &["deletecollection"],
+        };
+        let (group, resource) = target(&call.path);
+        calls.lock().extend(verbs.iter().map(|verb| (group.clone(), resource.clone(), (*verb).to_owned())));
+        Fault::Pass
+    });
+    store(&fake).await;
+    let running = operator(&fake);
+    rests(&fake).await;
+    Change::Update.make(&fake).await;
+    rests(&fake).await;
+    running.abort();
+    let seen = seen.lock();
+    assert!(seen.len() > 20, "only {} kinds of calls", seen.len());
+    for (group, resource, verb) in seen.iter() {
+        assert!(allows(access::SERVICES, group, resource, verb), "{verb} {resource} of {group:?}");
+    }
+}

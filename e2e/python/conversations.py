@@ -105,7 +105,7 @@ async def main() -> None:
     parser.add_argument("--output", type=argparse.FileType("w"), default="-", help="where to write, by default standard output")
     options = parser.parse_args()
     # Retries would hide what the service does wrong.
-    client = openai.AsyncOpenAI(base_url=f"{options.url}/v1", api_key="none", max_retries=0, timeout=120)
+    client = openai.AsyncOpenAI(base_url=f"{options.url}/v1", max_retries=0, timeout=120)
     model = (await client.models.list()).data[0].id
     await asyncio.gather(*(converse(client, model, index, options) for index in range(options.conversations)))
 

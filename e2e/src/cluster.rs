@@ -4,6 +4,7 @@ mod diagnosis;
 mod namespace;
 mod objects;
 mod pods;
+pub mod service;
 pub mod state;
 
 use std::fmt::Debug;

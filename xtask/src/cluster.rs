@@ -6,6 +6,7 @@ mod chart;
 mod clients;
 mod control;
 mod down;
+mod hub;
 mod images;
 mod kubernetes;
 mod mounts;

@@ -16,7 +16,7 @@ const REFERENCE: &str = "../shared/engine/smollm2_reference.json";
 /// built for it serves the command too.
 pub(crate) fn equip(command: &mut Command, build: &[&str]) -> anyhow::Result<()> {
     run(&mut cargo(build))?;
-    let ampd = ampd()?;
+    let ampd = program("ampd")?;
     command.env("AMPD_MODEL", model::default_model(&ampd)?);
     command.env("AMPD_BIN", ampd);
     command.env("AMPD_PYTHON", python::openai()?);
@@ -34,9 +34,9 @@ pub(crate) fn equip(command: &mut Command, build: &[&str]) -> anyhow::Result<()>
     Ok(())
 }
 
-/// Where the program is built.
-fn ampd() -> anyhow::Result<PathBuf> {
+/// Where a program of the workspace is built.
+pub(crate) fn program(name: &str) -> anyhow::Result<PathBuf> {
     let metadata = MetadataCommand::new().manifest_path(root().join("Cargo.toml")).no_deps().exec();
     let metadata = metadata.context("cargo does not say where it builds")?;
-    Ok(metadata.target_directory.join("release/ampd").into())
+    Ok(metadata.target_directory.join("release").join(name).into())
 }

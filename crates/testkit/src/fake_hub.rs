@@ -2,7 +2,7 @@
 //! faults at will.
 //!
 //! `FOLDER/organisation/name/...` are the files of a repository. It has one branch, `main`, and one commit, which follows
-//! from the files: changing one makes another commit.
+//! from the files: changing one makes another commit. A file `.commit` names it instead.
 
 mod answers;
 mod body;

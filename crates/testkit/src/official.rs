@@ -79,12 +79,21 @@ enum Line {
 /// # Errors
 /// When a round fails, one is missing, or the client does not end in time.
 pub async fn converse(url: &str, plan: Plan<'_>) -> anyhow::Result<Vec<Round>> {
+    converse_with(url, "none", plan).await
+}
+
+/// The same with a key.
+///
+/// # Errors
+/// As [`converse`].
+pub async fn converse_with(url: &str, key: &str, plan: Plan<'_>) -> anyhow::Result<Vec<Round>> {
     let folder = tempfile::tempdir()?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../e2e/python/conversations.py");
     let mut command = Command::new(python().context("AMPD_PYTHON is not set")?);
     command.arg(script).args(["--url", url, "--session", plan.session]);
     command.args(["--conversations", &plan.conversations.to_string()]);
     command.args(["--rounds", &plan.rounds.to_string(), "--max-tokens", &plan.max_tokens.to_string()]);
+    command.env("OPENAI_API_KEY", key);
     if plan.gaps {
         command.arg("--logprobs");
     }

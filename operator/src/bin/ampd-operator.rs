@@ -1,4 +1,4 @@
-//! Runs AMPDServices on Kubernetes.
+//! Runs services on Kubernetes.
 
 use std::process::ExitCode;
 

@@ -18,7 +18,8 @@ pub(crate) fn install(client: &Client, images: &[Image]) -> anyhow::Result<()> {
         NAMESPACE,
         "--create-namespace",
     ]);
-    helm.arg("--set=replicas=1");
+    helm.arg("--set=replicas=2");
+    helm.arg(format!("--set=hubEndpoint={}", super::hub::endpoint()));
     for image in images {
         let Some((repository, tag)) = image.name.rsplit_once(':') else { continue };
         let value = match repository {

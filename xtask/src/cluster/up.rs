@@ -6,7 +6,7 @@ use super::clients::Client;
 use super::images::Image;
 use super::kubernetes::Kubernetes;
 use super::state::State;
-use super::{control, down, images, network, node, packages, processes, runtime, sysctls};
+use super::{control, down, hub, images, network, node, packages, processes, runtime, sysctls};
 
 /// Nodes that a cluster can have.
 pub(crate) const MOST_NODES: i64 = 2;
@@ -39,6 +39,9 @@ pub(crate) fn up(state: &State, nodes: usize) -> anyhow::Result<Vec<Image>> {
         load(node)?;
         node::start(state, &kubernetes, &client, &pki, node)?;
     }
+    if nodes > 0 {
+        hub::start(state)?;
+    }
     state.mark_started(nodes)?;
     eprintln!("{} started in {:.1} s", state.name, begin.elapsed().as_secs_f64());
     Ok(images)
@@ -49,7 +52,9 @@ fn runs(state: &State) -> anyhow::Result<Option<usize>> {
     let Some(nodes) = state.started() else { return Ok(None) };
     let running = processes::running(state)?;
     let count = |program: &str| running.iter().filter(|running| *running == program).count();
-    let once =
-        control::PROGRAMS.iter().chain(&[node::DNS][..usize::from(nodes > 0)]).all(|name| count(name) > 0);
+    let once = control::PROGRAMS
+        .iter()
+        .chain(if nodes > 0 { &[node::DNS, hub::PROGRAM][..] } else { &[] })
+        .all(|name| count(name) > 0);
     Ok((once && node::PROGRAMS.iter().all(|name| count(name) >= nodes)).then_some(nodes))
 }

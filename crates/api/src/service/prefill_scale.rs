@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
         label_selector_path = ".status.selector"
     ),
     printcolumn(name = "Wanted", type_ = "integer", json_path = ".spec.replicas"),
-    printcolumn(name = "Pods", type_ = "integer", json_path = ".status.replicas"),
+    printcolumn(name = "Pods", json_path = ".status.replicas", type_ = "integer"),
     printcolumn(name = "Age", type_ = "date", json_path = ".metadata.creationTimestamp")
 )]
 #[serde(rename_all = "camelCase")]

@@ -23,6 +23,9 @@ pub fn commit(repository: &Path) -> io::Result<String> {
     Hashes::default().commit(repository)
 }
 
+/// The file with a repository's commit, where it is not to follow from its files.
+const COMMIT: &str = ".commit";
+
 /// A file's path, length and time of change.
 type Version = (PathBuf, u64, SystemTime);
 
@@ -53,6 +56,10 @@ impl Hashes {
     }
 
     pub(super) fn commit(&self, repository: &Path) -> io::Result<String> {
+        // Manifests pin the commits of the real hub.
+        if let Ok(pinned) = std::fs::read_to_string(repository.join(COMMIT)) {
+            return Ok(pinned.trim().to_owned());
+        }
         let mut context = Context::new(&SHA256);
         for name in names(repository)? {
             context.update(format!("{name} {}\n", self.tag(&repository.join(&name))?).as_bytes());
@@ -69,9 +76,10 @@ pub(super) fn names(repository: &Path) -> io::Result<Vec<String>> {
             let path = entry?.path();
             if path.is_dir() {
                 open.push(path);
-            } else if let Ok(name) = path.strip_prefix(repository) {
-                found.push(name.to_string_lossy().into_owned());
+                continue;
             }
+            let name = path.strip_prefix(repository).map(|name| name.to_string_lossy().into_owned());
+            found.extend(name.ok().filter(|name| name != COMMIT));
         }
     }
     found.sort_unstable();

@@ -1,0 +1,258 @@
+//! A service on a real Kubernetes: it serves, and changes while it serves.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use ampd_api::AMPDService;
+use ampd_e2e::cluster::service::{Served, condition};
+use ampd_e2e::cluster::{Namespace, with_namespace};
+use ampd_testkit::official::{Plan, converse_with};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::coordination::v1::Lease;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use kube::Api;
+use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use serde_json::json;
+use tokio::sync::Mutex;
+
+/// One at a time: each has several engines, and machines are small.
+static ONE: Mutex<()> = Mutex::const_new(());
+
+const LIMIT: Duration = Duration::from_mins(3);
+const SERVICE: &str = include_str!("../../manifests/smollm2.yaml");
+
+/// The example manifest with one prefill worker.
+fn manifest() -> String {
+    let text = SERVICE.replacen("replicas: {min: 2}", "replicas: {min: 1}", 1);
+    assert_ne!(text, SERVICE);
+    text
+}
+
+fn plan(session: &str, conversations: usize, rounds: usize) -> Plan<'_> {
+    Plan { session, conversations, rounds, max_tokens: 16, gaps: false }
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster of `cargo xtask e2e`"]
+async fn the_example_is_ready_and_holds_conversations() -> anyhow::Result<()> {
+    let _one = ONE.lock().await;
+    with_namespace(async |namespace| {
+        let start = Instant::now();
+        namespace.apply(SERVICE).await?;
+        namespace.settled("smollm2", LIMIT).await?;
+        let ready = start.elapsed();
+        let served = namespace.served("smollm2").await?;
+        let rounds = converse_with(&served.url, &served.key, plan("a", 4, 3)).await?;
+        eprintln!(
+            "ready after {:.1} s, {} rounds after {:.1} s",
+            ready.as_secs_f64(),
+            rounds.len(),
+            start.elapsed().as_secs_f64()
+        );
+        for round in &rounds {
+            assert_eq!(round.cached_tokens > 0, round.number > 1, "{round:?}");
+        }
+        assert!(converse_with(&served.url, "no such key", plan("b", 1, 1)).await.is_err());
+        Ok(())
+    })
+    .await
+}
+
+/// Conversations that go on until they are told to stop.
+struct Talk {
+    stop: Arc<AtomicBool>,
+    rounds: Arc<AtomicUsize>,
+    task: tokio::task::JoinHandle<anyhow::Result<()>>,
+}
+
+impl Talk {
+    fn start(served: Served) -> Self {
+        let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+        let task = tokio::spawn({
+            let (stop, rounds) = (stop.clone(), rounds.clone());
+            async move {
+                let mut batch = 0;
+                while !stop.load(Ordering::Relaxed) {
+                    let session = format!("talk-{batch}");
+                    rounds.fetch_add(
+                        converse_with(&served.url, &served.key, plan(&session, 4, 4)).await?.len(),
+                        Ordering::Relaxed,
+                    );
+                    batch += 1;
+                }
+                Ok(())
+            }
+        });
+        Self { stop, rounds, task }
+    }
+
+    /// The number of rounds, none of which failed.
+    async fn end(self) -> anyhow::Result<usize> {
+        self.stop.store(true, Ordering::Relaxed);
+        self.task.await??;
+        Ok(self.rounds.load(Ordering::Relaxed))
+    }
+}
+
+/// Makes a change and waits until the service is as it says, and tells how long that took.
+async fn changes(namespace: &Namespace, what: &str, change: serde_json::Value) -> anyhow::Result<()> {
+    let start = Instant::now();
+    namespace.change("smollm2", change).await?;
+    namespace.settled("smollm2", LIMIT).await?;
+    eprintln!("{what}: {:.1} s", start.elapsed().as_secs_f64());
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster of `cargo xtask e2e`"]
+async fn nothing_fails_while_a_service_changes() -> anyhow::Result<()> {
+    let _one = ONE.lock().await;
+    with_namespace(async |namespace| {
+        namespace.apply(&manifest()).await?;
+        namespace.settled("smollm2", LIMIT).await?;
+        let talk = Talk::start(namespace.served("smollm2").await?);
+        changes(namespace, "decode 2 -> 3", json!({"spec": {"decode": {"replicas": {"min": 3}}}})).await?;
+        changes(namespace, "decode 3 -> 1", json!({"spec": {"decode": {"replicas": {"min": 1}}}})).await?;
+        changes(namespace, "prefill 1 -> 2", json!({"spec": {"prefill": {"replicas": {"min": 2}}}})).await?;
+        changes(namespace, "prefill 2 -> 1", json!({"spec": {"prefill": {"replicas": {"min": 1}}}})).await?;
+        kill_leader(namespace).await?;
+        changes(
+            namespace,
+            "a roll",
+            json!({"spec": {"observability": {"logFilter": "info,ampd_worker=info"}}}),
+        )
+        .await?;
+        let rounds = talk.end().await?;
+        eprintln!("{rounds} rounds, 0 failed");
+        assert!(rounds >= 16, "{rounds} rounds");
+        Ok(())
+    })
+    .await
+}
+
+/// Ends the operator that works, at once.
+async fn kill_leader(namespace: &Namespace) -> anyhow::Result<()> {
+    let leases = Api::<Lease>::namespaced(namespace.client.clone(), "ampd-system");
+    let lease = leases.get("ampd-operator").await?;
+    let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap();
+    let pods = Api::<Pod>::namespaced(namespace.client.clone(), "ampd-system");
+    let leader = pods.list(&ListParams::default()).await?.items;
+    let leader = leader.iter().filter_map(|pod| pod.metadata.name.as_ref());
+    let leader = leader.into_iter().find(|name| holder.starts_with(name.as_str())).unwrap();
+    pods.delete(leader, &DeleteParams::default().grace_period(0)).await?;
+    eprintln!("ended the operator {leader}");
+    Ok(())
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster of `cargo xtask e2e`"]
+async fn children_that_somebody_changes_are_restored() -> anyhow::Result<()> {
+    let _one = ONE.lock().await;
+    with_namespace(async |namespace| {
+        // No pod need run for this.
+        let text = manifest().replace("{min: 1}", "{min: 0}").replace("{min: 2}", "{min: 1}");
+        namespace.apply(&text).await?;
+        let (services, deployments) = (namespace.api::<Service>(), namespace.api::<Deployment>());
+        namespace
+            .wait_for::<Service>("smollm2", "is there", LIMIT, |found: Option<&Service>| found.is_some())
+            .await?;
+        let decode = namespace.only_deployment("decode").await?;
+        deployments
+            .patch(&decode, &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 3}})))
+            .await?;
+        services.delete("smollm2", &DeleteParams::default()).await?;
+        let scaled_back =
+            |found: Option<&Deployment>| found.and_then(|found| found.spec.as_ref()?.replicas) == Some(1);
+        namespace.wait_for(&decode, "has one replica again", LIMIT, scaled_back).await?;
+        namespace
+            .wait_for::<Service>("smollm2", "is there again", LIMIT, |found: Option<&Service>| {
+                found.is_some()
+            })
+            .await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster of `cargo xtask e2e`"]
+async fn what_is_wrong_is_told_and_can_be_mended() -> anyhow::Result<()> {
+    let _one = ONE.lock().await;
+    with_namespace(async |namespace| {
+        let small = |source: &str| {
+            format!(
+                "{{apiVersion: ampd.dev/v1alpha1, kind: AMPDService, metadata: {{name: wrong}}, spec: {{model: {{name: m, source: {source}}}, prefill: {{replicas: {{min: 0}}}}}}}}"
+            )
+        };
+        for (source, words) in [
+            ("{path: ''}", "spec.model.source.path"),
+            ("{}", "must have exactly one of huggingFace, persistentVolumeClaim and path"),
+            ("{huggingFace: {repo: nonsense}}", "spec.model.source.huggingFace.repo"),
+        ] {
+            let error = namespace.apply(&small(source)).await.unwrap_err();
+            assert!(format!("{error:#}").contains(words), "{error:#} should say {words}");
+        }
+        namespace.apply(&small("{persistentVolumeClaim: {claimName: none, path: m.gguf}}")).await?;
+        let message = namespace.reason("wrong", "Ready", "ReferenceMissing", LIMIT).await?;
+        assert!(message.contains("spec.model.source.persistentVolumeClaim.claimName"), "{message}");
+        namespace.change("wrong", json!({"spec": {"model": {"source": {"persistentVolumeClaim": null, "path": "/no/such.gguf"}}}})).await?;
+        let message = namespace.reason("wrong", "Ready", "ContainerFails", LIMIT).await?;
+        assert!(message.contains("/no/such.gguf"), "{message}");
+        namespace.change("wrong", json!({"spec": {"image": {"reference": "localhost/none:none", "pullPolicy": "Never"}}})).await?;
+        namespace.reason("wrong", "Ready", "ImagePullFailed", LIMIT).await?;
+        let found = namespace.api::<AMPDService>().get("wrong").await?;
+        assert_eq!(condition(Some(&found), "Planned").map(|(status, ..)| status).as_deref(), Some("False"));
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster of `cargo xtask e2e`"]
+async fn the_budget_of_accelerators_holds_at_any_moment() -> anyhow::Result<()> {
+    let _one = ONE.lock().await;
+    with_namespace(async |namespace| {
+        let text = manifest().replacen("  slo:", "  accelerator: {budget: {max: 3}}\n  slo:", 1);
+        namespace.apply(&text).await?;
+        let watched = tokio::spawn(most_held(namespace.clone()));
+        namespace.settled("smollm2", LIMIT).await?;
+        let found = namespace.api::<AMPDService>().get("smollm2").await?;
+        assert_eq!(found.status.unwrap().gpus, 3);
+        // No room for one more pod: each goes before the next comes.
+        changes(
+            namespace,
+            "a roll within the budget",
+            json!({"spec": {"observability": {"logFilter": "warn"}}}),
+        )
+        .await?;
+        namespace.change("smollm2", json!({"spec": {"decode": {"replicas": {"min": 8}}}})).await?;
+        let message = namespace.reason("smollm2", "Ready", "BudgetExceeded", LIMIT).await?;
+        assert!(message.contains("need 9 accelerators") && message.contains("is 3"), "{message}");
+        changes(namespace, "back", json!({"spec": {"decode": {"replicas": {"min": 2}}}})).await?;
+        watched.abort();
+        let most = MOST.load(Ordering::Relaxed);
+        assert_eq!(most, 3, "at most so many accelerators were asked for at once");
+        Ok(())
+    })
+    .await
+}
+
+static MOST: AtomicUsize = AtomicUsize::new(0);
+
+/// Looks at the pods all the time, and keeps the most accelerators that those let to a node asked for together.
+async fn most_held(namespace: Namespace) {
+    loop {
+        if let Ok(pods) = namespace.api::<Pod>().list(&ListParams::default()).await {
+            let held = pods.items.iter().filter(|pod| {
+                let over = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+                let gates = pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref());
+                !matches!(over, Some("Succeeded" | "Failed")) && gates.is_none_or(Vec::is_empty)
+            });
+            MOST.fetch_max(held.count(), Ordering::Relaxed);
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -2,7 +2,6 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -61,40 +60,15 @@ async fn the_example_is_ready_and_holds_conversations() -> anyhow::Result<()> {
     .await
 }
 
-/// Conversations that go on until they are told to stop.
-struct Talk {
-    stop: Arc<AtomicBool>,
-    rounds: Arc<AtomicUsize>,
-    task: tokio::task::JoinHandle<anyhow::Result<()>>,
-}
-
-impl Talk {
-    fn start(served: Served) -> Self {
-        let (stop, rounds) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
-        let task = tokio::spawn({
-            let (stop, rounds) = (stop.clone(), rounds.clone());
-            async move {
-                let mut batch = 0;
-                while !stop.load(Ordering::Relaxed) {
-                    let session = format!("talk-{batch}");
-                    rounds.fetch_add(
-                        converse_with(&served.url, &served.key, plan(&session, 4, 4)).await?.len(),
-                        Ordering::Relaxed,
-                    );
-                    batch += 1;
-                }
-                Ok(())
-            }
-        });
-        Self { stop, rounds, task }
+/// Conversations that go on until they are told to stop; gives the number of rounds, none of which failed.
+async fn talk(served: &Served, stop: &AtomicBool) -> anyhow::Result<usize> {
+    let (mut rounds, mut batch) = (0, 0);
+    while !stop.load(Ordering::Relaxed) {
+        let session = format!("talk-{batch}");
+        rounds += converse_with(&served.url, &served.key, plan(&session, 4, 4)).await?.len();
+        batch += 1;
     }
-
-    /// The number of rounds, none of which failed.
-    async fn end(self) -> anyhow::Result<usize> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.task.await??;
-        Ok(self.rounds.load(Ordering::Relaxed))
-    }
+    Ok(rounds)
 }
 
 /// Makes a change and waits until the service is as it says, and tells how long that took.
@@ -113,24 +87,32 @@ async fn nothing_fails_while_a_service_changes() -> anyhow::Result<()> {
     with_namespace(async |namespace| {
         namespace.apply(&manifest()).await?;
         namespace.settled("smollm2", LIMIT).await?;
-        let talk = Talk::start(namespace.served("smollm2").await?);
-        changes(namespace, "decode 2 -> 3", json!({"spec": {"decode": {"replicas": {"min": 3}}}})).await?;
-        changes(namespace, "decode 3 -> 1", json!({"spec": {"decode": {"replicas": {"min": 1}}}})).await?;
-        changes(namespace, "prefill 1 -> 2", json!({"spec": {"prefill": {"replicas": {"min": 2}}}})).await?;
-        changes(namespace, "prefill 2 -> 1", json!({"spec": {"prefill": {"replicas": {"min": 1}}}})).await?;
-        kill_leader(namespace).await?;
-        changes(
-            namespace,
-            "a roll",
-            json!({"spec": {"observability": {"logFilter": "info,ampd_worker=info"}}}),
-        )
-        .await?;
-        let rounds = talk.end().await?;
+        let served = namespace.served("smollm2").await?;
+        let stop = AtomicBool::new(false);
+        let changing = async {
+            let result = all_changes(namespace).await;
+            stop.store(true, Ordering::Relaxed);
+            result
+        };
+        let (rounds, changed) = tokio::join!(talk(&served, &stop), changing);
+        changed?;
+        let rounds = rounds?;
         eprintln!("{rounds} rounds, 0 failed");
         assert!(rounds >= 16, "{rounds} rounds");
         Ok(())
     })
     .await
+}
+
+async fn all_changes(namespace: &Namespace) -> anyhow::Result<()> {
+    let replicas = |role: &str, count: u32| json!({"spec": {role: {"replicas": {"min": count}}}});
+    changes(namespace, "decode 2 -> 3", replicas("decode", 3)).await?;
+    changes(namespace, "decode 3 -> 1", replicas("decode", 1)).await?;
+    changes(namespace, "prefill 1 -> 2", replicas("prefill", 2)).await?;
+    changes(namespace, "prefill 2 -> 1", replicas("prefill", 1)).await?;
+    kill_leader(namespace).await?;
+    let roll = json!({"spec": {"observability": {"logFilter": "info,ampd_worker=info"}}});
+    changes(namespace, "a roll, with the operator ended before it", roll).await
 }
 
 /// Ends the operator that works, at once.

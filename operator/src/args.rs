@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use ampd_render::Settings;
 
-/// Runs AMPDServices on Kubernetes: keeps Deployments, Services and whatever else they need as their manifests say.
+/// Runs services on Kubernetes: keeps Deployments, Services and whatever else they need as their manifests say.
 #[derive(Debug, Clone, clap::Parser)]
 #[command(name = "ampd-operator", version)]
 pub struct Args {

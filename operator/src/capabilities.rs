@@ -36,7 +36,10 @@ pub(crate) async fn follow(context: Arc<Context>, stop: CancellationToken) {
         match ask(&context.client).await {
             Ok(found) => *context.known.write() = found,
             Err(error) => {
-                tracing::warn!(error = chain(&error), "the cluster's kinds are not known; the last ones stay")
+                tracing::warn!(
+                    error = chain(&error),
+                    "the cluster's kinds are not known; the last ones stay"
+                );
             }
         }
         tokio::select! {

@@ -120,7 +120,7 @@ async fn one(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Reconc
     let _running = context.health.reconciling(started);
     context.metrics.reconciles_inflight.inc();
     let result = match &object.0 {
-        Ok(resource) => match tokio::time::timeout(WHOLE, reconcile(resource, context)).await {
+        Ok(resource) => match tokio::time::timeout(WHOLE, Box::pin(reconcile(resource, context))).await {
             Ok(result) => result,
             Err(_) => Err(ReconcileError::ApiTimeout { action: "the whole reconcile".into(), within: WHOLE }),
         },
@@ -151,6 +151,7 @@ async fn one(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Reconc
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the form that the controller asks for")]
 fn again(object: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared>) -> Action {
     if error.needs_another_manifest() {
         return Action::await_change();

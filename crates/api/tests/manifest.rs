@@ -113,32 +113,6 @@ fn what_is_wrong_is_told_with_field_and_line() {
     for (spec, expected) in [
         ("slo: {tfft: 1s}", "line 8: spec.slo.tfft: is not a field here; did you mean ttft?"),
         ("tuning: {}", "line 8: spec.tuning: is not a field here"),
-        ("planner: {interval: 1s}", "line 8: spec.planner.interval: is \"1s\", must be from 10s to 1h"),
-        ("workload: {gap: 0s}", "line 8: spec.workload.gap: is \"0s\", must be from 1ms to 24h"),
-        (
-            "security: {api: {auth: Anonymous, secretName: keys}}",
-            "line 8: spec.security.api.secretName: must be absent where auth is Anonymous",
-        ),
-        (
-            "decode: {pod: {env: [{name: A, value: b}, {name: A, value: c}]}}",
-            "line 8: spec.decode.pod.env[1]: is there twice",
-        ),
-        (
-            "decode: {pod: {env: [{name: AMPD_ROLE, value: b}]}}",
-            "line 8: spec.decode.pod.env[0].name: must not begin with AMPD_: those are the operator's",
-        ),
-        (
-            "decode: {pod: {env: [{name: A}]}}",
-            "line 8: spec.decode.pod.env[0]: must have exactly one of value, secretKeyRef and configMapKeyRef",
-        ),
-        (
-            "decode: {pod: {volumes: [{name: v, mountPath: /v}]}}",
-            "line 8: spec.decode.pod.volumes[0]: must have exactly one of secret, configMap, persistentVolumeClaim and emptyDir",
-        ),
-        (
-            "decode: {pod: {tolerations: [{operator: Exists, value: x}]}}",
-            "line 8: spec.decode.pod.tolerations[0]: needs a key where operator is Equal, and no value where it is Exists",
-        ),
         (
             "slo:\n  ttft: 5",
             "line 9: spec.slo.ttft: must be a string, not an integer; write it in quotes: \"5\"",
@@ -226,6 +200,40 @@ fn what_is_wrong_is_told_with_field_and_line() {
         (
             "sessions: {ttl: \"\"}",
             "line 8: spec.sessions.ttl: is \"\", must be a duration as \"2s\", \"100ms\" or \"1m30s\"",
+        ),
+    ] {
+        assert_eq!(told(&with(spec)), [expected], "{spec}");
+    }
+}
+
+#[test]
+fn what_is_wrong_with_pods_and_around_them_is_told() {
+    for (spec, expected) in [
+        ("planner: {interval: 1s}", "line 8: spec.planner.interval: is \"1s\", must be from 10s to 1h"),
+        ("workload: {gap: 0s}", "line 8: spec.workload.gap: is \"0s\", must be from 1ms to 24h"),
+        (
+            "security: {api: {auth: Anonymous, secretName: keys}}",
+            "line 8: spec.security.api.secretName: must be absent where auth is Anonymous",
+        ),
+        (
+            "decode: {pod: {env: [{name: A, value: b}, {name: A, value: c}]}}",
+            "line 8: spec.decode.pod.env[1]: is there twice",
+        ),
+        (
+            "decode: {pod: {env: [{name: AMPD_ROLE, value: b}]}}",
+            "line 8: spec.decode.pod.env[0].name: must not begin with AMPD_: those are the operator's",
+        ),
+        (
+            "decode: {pod: {env: [{name: A}]}}",
+            "line 8: spec.decode.pod.env[0]: must have exactly one of value, secretKeyRef and configMapKeyRef",
+        ),
+        (
+            "decode: {pod: {volumes: [{name: v, mountPath: /v}]}}",
+            "line 8: spec.decode.pod.volumes[0]: must have exactly one of secret, configMap, persistentVolumeClaim and emptyDir",
+        ),
+        (
+            "decode: {pod: {tolerations: [{operator: Exists, value: x}]}}",
+            "line 8: spec.decode.pod.tolerations[0]: needs a key where operator is Equal, and no value where it is Exists",
         ),
     ] {
         assert_eq!(told(&with(spec)), [expected], "{spec}");

@@ -100,15 +100,15 @@ pub async fn dereference(
     )?;
     let owner = resource.uid().unwrap_or_default();
     let mut children = BTreeMap::new();
-    own.add(&mut children, &owner, Kind::Deployment, &deployments);
-    own.add(&mut children, &owner, Kind::Service, &services);
-    own.add(&mut children, &owner, Kind::ServiceAccount, &accounts);
-    own.add(&mut children, &owner, Kind::Role, &roles);
-    own.add(&mut children, &owner, Kind::RoleBinding, &bindings);
-    own.add(&mut children, &owner, Kind::PodDisruptionBudget, &budgets);
-    own.add(&mut children, &owner, Kind::NetworkPolicy, &policies);
+    Listing::add(&mut children, &owner, Kind::Deployment, &deployments);
+    Listing::add(&mut children, &owner, Kind::Service, &services);
+    Listing::add(&mut children, &owner, Kind::ServiceAccount, &accounts);
+    Listing::add(&mut children, &owner, Kind::Role, &roles);
+    Listing::add(&mut children, &owner, Kind::RoleBinding, &bindings);
+    Listing::add(&mut children, &owner, Kind::PodDisruptionBudget, &budgets);
+    Listing::add(&mut children, &owner, Kind::NetworkPolicy, &policies);
     for (kind, list) in &monitors {
-        own.add(&mut children, &owner, *kind, list);
+        Listing::add(&mut children, &owner, *kind, list);
     }
     observed.children = children;
     observed.deployments = deployments.into_iter().filter(|found| owned(found, &owner)).collect();
@@ -166,13 +166,8 @@ impl Listing<'_> {
     }
 
     /// Puts those that the service controls into the inventory.
-    fn add<K>(
-        &self,
-        children: &mut BTreeMap<(Kind, String), serde_json::Value>,
-        owner: &str,
-        kind: Kind,
-        list: &[K],
-    ) where
+    fn add<K>(children: &mut BTreeMap<(Kind, String), serde_json::Value>, owner: &str, kind: Kind, list: &[K])
+    where
         K: Resource + serde::Serialize,
     {
         for object in list.iter().filter(|object| owned(*object, owner)) {

@@ -126,7 +126,7 @@ mod tests {
 
     use super::*;
 
-    fn of(status: Value) -> Option<Trouble> {
+    fn of(status: &Value) -> Option<Trouble> {
         let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": []}, "status": status});
         trouble(&serde_json::from_value(pod).unwrap())
     }
@@ -141,7 +141,7 @@ mod tests {
     fn the_schedulers_words_are_told() {
         let words = "0/1 nodes are available: 1 Insufficient nvidia.com/gpu.";
         let found = of(
-            json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}]}),
+            &json!({"conditions": [{"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": words}]}),
         );
         assert_eq!(found, Some(Trouble { reason: UNSCHEDULABLE, message: format!("pod p: {words}") }));
     }
@@ -150,7 +150,7 @@ mod tests {
     fn a_programs_last_words_are_told() {
         let log = "{\"level\":\"INFO\",\"message\":\"loading\"}\n{\"level\":\"ERROR\",\"message\":\"the worker ends\",\"error\":\"cannot load the model: no such file\"}\n";
         let last = json!({"terminated": {"exitCode": 78, "reason": "Error", "message": log}});
-        let found = of(container(&json!({"waiting": {"reason": "CrashLoopBackOff"}}), &last, 3)).unwrap();
+        let found = of(&container(&json!({"waiting": {"reason": "CrashLoopBackOff"}}), &last, 3)).unwrap();
         assert_eq!(found.reason.as_str(), "ContainerFails");
         assert!(
             found.message.ends_with("it said: the worker ends: cannot load the model: no such file"),
@@ -159,7 +159,7 @@ mod tests {
         );
         let killed = json!({"terminated": {"exitCode": 137, "reason": "OOMKilled"}});
         assert_eq!(
-            of(container(&json!({"waiting": {"reason": "CrashLoopBackOff"}}), &killed, 1))
+            of(&container(&json!({"waiting": {"reason": "CrashLoopBackOff"}}), &killed, 1))
                 .unwrap()
                 .reason
                 .as_str(),
@@ -171,8 +171,8 @@ mod tests {
     fn images_and_starting_pods() {
         let waiting =
             json!({"waiting": {"reason": "ErrImageNeverPull", "message": "Container image is not present"}});
-        assert_eq!(of(container(&waiting, &json!({}), 0)).unwrap().reason.as_str(), "ImagePullFailed");
-        assert_eq!(of(container(&json!({"waiting": {"reason": "PodInitializing"}}), &json!({}), 0)), None);
-        assert_eq!(of(container(&json!({"running": {}}), &json!({}), 0)), None);
+        assert_eq!(of(&container(&waiting, &json!({}), 0)).unwrap().reason.as_str(), "ImagePullFailed");
+        assert_eq!(of(&container(&json!({"waiting": {"reason": "PodInitializing"}}), &json!({}), 0)), None);
+        assert_eq!(of(&container(&json!({"running": {}}), &json!({}), 0)), None);
     }
 }

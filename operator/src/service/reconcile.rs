@@ -31,7 +31,7 @@ const MISSING: Duration = Duration::from_secs(10);
 /// # Errors
 /// Whatever kept it from that; the status says so too, if it could be written.
 pub async fn reconcile(resource: &AMPDService, context: &Context) -> Result<Duration, ReconcileError> {
-    match steps(resource, context).await {
+    match Box::pin(steps(resource, context)).await {
         Ok(again) => Ok(again),
         Err(error) => {
             let status = update_status::failed(resource, &error, jiff::Timestamp::now());
@@ -52,7 +52,7 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Re
     if resource.metadata.deletion_timestamp.is_some() {
         return Ok(AT_REST);
     }
-    let observed = dereference(client, resource, context.capabilities()).await?;
+    let observed = Box::pin(dereference(client, resource, context.capabilities())).await?;
     let validated = validate(resource, &observed)?;
 
     let issued = secrets::issue(resource, &observed.secrets, context.certificates, SystemTime::now())?;

@@ -89,14 +89,14 @@ pub(crate) fn issue(
     };
 
     let stored = found.get(&names::authority(&service));
-    let authority = match stored.and_then(|stored| Some((text(stored, CA)?, text(stored, KEY)?))) {
-        Some((ca, key)) => CertificateAuthority::load(&ca, &key, valid)?,
-        None => {
-            let made = CertificateAuthority::new(&service, AUTHORITY)?;
-            let key = made.key_pem().reveal().to_owned();
-            secret(names::authority(&service), vec![(CA, made.ca_pem().into()), (KEY, key.clone())]);
-            CertificateAuthority::load(made.ca_pem(), &key, valid)?
-        }
+    let authority = stored.and_then(|stored| Some((text(stored, CA)?, text(stored, KEY)?)));
+    let authority = if let Some((ca, key)) = authority {
+        CertificateAuthority::load(&ca, &key, valid)?
+    } else {
+        let made = CertificateAuthority::new(&service, AUTHORITY)?;
+        let key = made.key_pem().reveal().to_owned();
+        secret(names::authority(&service), vec![(CA, made.ca_pem().into()), (KEY, key.clone())]);
+        CertificateAuthority::load(made.ca_pem(), &key, valid)?
     };
     let mut renewed = Vec::new();
     for role in IDENTITIES {

@@ -1,5 +1,7 @@
 //! The second kind: a scale of the prefill workers, which the first kind's own scale cannot be.
 
+#![allow(clippy::duplicated_attributes, reason = "two columns have one type")]
+
 use kube_derive::CustomResource;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

@@ -102,4 +102,21 @@ mod tests {
         assert_ne!(folder_in(root.path(), "x", b"another", make).unwrap(), place);
         assert!(folder_in(root.path(), "y", b"", |_| anyhow::bail!("no")).is_err());
     }
+
+    #[test]
+    fn only_old_folders_of_the_same_name_are_forgotten() {
+        let root = tempfile::tempdir().unwrap();
+        let make = |name, source: &[u8]| folder_in(root.path(), name, source, |_| Ok(())).unwrap();
+        let (used, fresh, old, other) =
+            (make("x", b"1"), make("x", b"2"), make("x", b"3"), make("x-y", b"4"));
+        let past = std::time::SystemTime::now() - KEPT * 2;
+        for place in [&used, &old, &other] {
+            File::options().write(true).open(place.join(WHOLE)).unwrap().set_modified(past).unwrap();
+        }
+        forget_others(&used).unwrap();
+        assert_eq!([&used, &fresh, &old, &other].map(|place| place.exists()), [true, true, false, true]);
+        // It counts as used now.
+        forget_others(&fresh).unwrap();
+        assert!(used.exists());
+    }
 }

@@ -4,7 +4,7 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use super::{pods, show};
+use super::pods;
 
 /// Where the operator runs.
 const OPERATOR: &str = "ampd-system";
@@ -40,8 +40,8 @@ async fn all_pods(client: &Client, namespace: &str) -> anyhow::Result<()> {
     let api = Api::<Pod>::namespaced(client.clone(), namespace);
     for pod in api.list(&ListParams::default()).await? {
         let name = pod.name_any();
-        let spec = pod.spec.clone().unwrap_or_default();
-        eprintln!("== pod {namespace}/{name}: {}", show(pod)?);
+        let spec = pod.spec.unwrap_or_default();
+        eprintln!("== pod {namespace}/{name}: {}", serde_json::to_string_pretty(&pod.status)?);
         for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
             for (previous, run) in [(true, "its previous run"), (false, "its last lines")] {
                 if let Ok(log) = pods::logs(&api, &name, &container.name, previous).await {

@@ -30,3 +30,17 @@ pub(crate) fn remove_below(folder: &Path) -> anyhow::Result<()> {
     // A lazy one goes when its last user has gone; they have been ended, and some take a moment.
     mounts.try_for_each(|mount| run(program("umount").arg("--lazy").arg(mount.point)))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_is_read_whatever_its_optional_fields() {
+        let mount = parse("36 35 98:0 /a /b\\040c rw,noatime shared:1 master:2 - tmpfs tmpfs rw").unwrap();
+        assert_eq!((mount.point.as_path(), mount.kind.as_str()), (Path::new("/b c"), "tmpfs"));
+        let mount = parse("29 23 0:26 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu").unwrap();
+        assert_eq!((mount.point.as_path(), mount.kind.as_str()), (Path::new("/sys/fs/cgroup/cpu"), "cgroup"));
+        assert!(parse("not a mount").is_none());
+    }
+}

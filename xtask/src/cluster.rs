@@ -26,6 +26,7 @@ use std::os::unix::process::CommandExt;
 use anyhow::Context;
 use clap::Subcommand;
 
+pub(crate) use chart::{install, rolled_out};
 pub(crate) use clients::Client;
 pub(crate) use images::BUILD;
 pub(crate) use packages::obstacle;

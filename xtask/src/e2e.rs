@@ -16,8 +16,11 @@ pub(crate) fn run_tests(filters: &[String]) -> anyhow::Result<()> {
         anyhow::bail!("no cluster can run here: {obstacle}");
     }
     let state = State::of_checkout(PURPOSE)?;
-    let result = cluster::up(&state, 1).and_then(|_| {
-        let mut tests = cluster::Client::new(&state)?.command(cargo(&[]).get_program())?;
+    let result = cluster::up(&state, 1).and_then(|images| {
+        let client = cluster::Client::new(&state)?;
+        cluster::install(&client, &images)?;
+        cluster::rolled_out(&client)?;
+        let mut tests = client.command(cargo(&[]).get_program())?;
         tests.current_dir(crate::command::root());
         // What is missing is fetched and built before: there is no way out of the cluster's network.
         equip(&mut tests, &cluster::BUILD)?;

@@ -33,3 +33,10 @@ pub(crate) fn install(client: &Client, images: &[Image]) -> anyhow::Result<()> {
     }
     run(helm.stdout(std::process::Stdio::null()))
 }
+
+/// Waits until the operator is ready.
+pub(crate) fn rolled_out(client: &Client) -> anyhow::Result<()> {
+    let mut kubectl = client.command("kubectl")?;
+    let deployment = format!("deployment/{RELEASE}");
+    run(kubectl.args(["--namespace", NAMESPACE, "rollout", "status", "--timeout=3m", &deployment]))
+}

@@ -141,6 +141,8 @@ async fn children_that_somebody_changes_are_restored() -> anyhow::Result<()> {
         namespace
             .wait_for::<Service>("smollm2", "is there", LIMIT, |found: Option<&Service>| found.is_some())
             .await?;
+        // All is written when the status is.
+        namespace.reason("smollm2", "Draining", "NothingToDrain", LIMIT).await?;
         let decode = namespace.only_deployment("decode").await?;
         deployments
             .patch(&decode, &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 3}})))

@@ -70,7 +70,7 @@ pub(crate) fn act(action: Action) -> anyhow::Result<()> {
         Action::Up { control_plane, nodes } => {
             let images = up(&state, if control_plane { 0 } else { nodes.into() })?;
             if !control_plane {
-                chart::install(&Client::new(&state)?, &images)?;
+                install(&Client::new(&state)?, &images)?;
             }
             eprintln!(
                 "{} is up. Next: `cargo xtask cluster exec -- kubectl get pods -A`, or `cargo xtask cluster shell` for \

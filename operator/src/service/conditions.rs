@@ -3,6 +3,7 @@
 
 use ampd_api::service::PlannerMode;
 use ampd_render::{Role, labels};
+use k8s_openapi::api::core::v1::Pod;
 
 use super::build::Plan;
 use super::dereference::Observed;
@@ -125,7 +126,8 @@ fn role(validated: &Validated, observed: &Observed, role: Role) -> Verdict {
             )
         };
     }
-    let troubles = observed.pods_of(role).filter_map(trouble);
+    let of_newest = |pod: &&Pod| label(*pod, labels::REVISION) == Some(validated.newest.as_str());
+    let troubles = observed.pods_of(role).filter(of_newest).filter_map(trouble);
     match troubles
         .min_by_key(|trouble| (trouble.reason == super::pod_trouble::WAITING, trouble.message.clone()))
     {

@@ -94,7 +94,7 @@ pub async fn write(
     resource: &AMPDService,
     status: &AMPDServiceStatus,
 ) -> Result<bool, ReconcileError> {
-    if resource.status.as_ref() == Some(status) {
+    if resource.status.as_ref().is_some_and(|present| in_order(present) == in_order(status)) {
         return Ok(false);
     }
     let (name, namespace) = (resource.name_any(), resource.namespace().unwrap_or_default());
@@ -109,6 +109,13 @@ pub async fn write(
     let action = format!("write the status of {namespace}/{name}");
     call(action, api.patch_status(&name, &parameters, &Patch::Apply(&object))).await?;
     Ok(true)
+}
+
+/// A status with its conditions in the order of their types: the API server keeps them in one of its own.
+fn in_order(status: &AMPDServiceStatus) -> AMPDServiceStatus {
+    let mut status = status.clone();
+    status.conditions.sort_by(|one, other| one.type_.cmp(&other.type_));
+    status
 }
 
 /// The same of the scale of the prefill workers, where there is one.

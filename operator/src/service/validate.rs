@@ -102,8 +102,8 @@ fn wanted(
         .collect()
 }
 
-/// Where clients are sent: to the present revision until the newest one can serve, except where the budget has no room for
-/// both.
+/// Where clients are sent: to the present revision for as long as it serves and the newest one does not, except where the
+/// budget has no room for both.
 fn active_revision(
     resource: &AMPDService,
     observed: &Observed,
@@ -120,5 +120,5 @@ fn active_revision(
     });
     let needs_prefill = replicas.iter().any(|((role, _), count)| *role == Role::Prefill && *count > 0);
     let serves = observed.serves(newest, needs_prefill);
-    if no_room || serves { newest.to_owned() } else { present }
+    if no_room || serves || !observed.serves(&present, false) { newest.to_owned() } else { present }
 }

@@ -197,6 +197,7 @@ mod tests {
             spec["model"]["name"] = "m".into();
             spec["model"]["source"] = json!({"path": "/m"});
             spec["accelerator"] = json!({});
+            spec["planner"] = json!({});
             spec["decode"]["replicas"] = json!({});
             for role in ["prefill", "decode"] {
                 spec[role]["engine"]["kvCache"] = memory.into();

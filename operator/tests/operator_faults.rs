@@ -1,6 +1,6 @@
 //! The operator against an API that fails: whatever happens on the way, the end is the same, and then there are no writes.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a failed unwrap fails the test")]
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed unwrap fails the test")]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,7 +31,9 @@ const REST: Duration = Duration::from_millis(1500);
 
 fn world() -> FakeApi {
     let fake = FakeApi::new();
-    ampd_api::crds().iter().for_each(|definition| fake.define(definition));
+    for definition in &ampd_api::crds() {
+        fake.define(definition);
+    }
     fake
 }
 
@@ -265,13 +267,10 @@ async fn an_api_that_comes_and_goes_leads_to_the_same_end() {
             "busy" => fake.set_faults(move |call| {
                 if sometimes(call) { Fault::Fail(429, "TooManyRequests") } else { Fault::Pass }
             }),
-            "broken" => {
-                fake.set_faults(
-                    move |call| {
-                        if sometimes(call) { Fault::Fail(500, "InternalError") } else { Fault::Pass }
-                    },
-                )
-            }
+            "broken" => fake.set_faults(move |call| {
+                let broken = sometimes(call);
+                if broken { Fault::Fail(500, "InternalError") } else { Fault::Pass }
+            }),
             "down" => fake.set_down(true),
             _ => {}
         }

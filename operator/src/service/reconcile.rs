@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use ampd_api::{AMPDService, AMPDServiceStatus};
+use ampd_render::Role;
 use kube::ResourceExt as _;
 use kube::runtime::events::EventType;
 
 use super::apply::Writer;
 use super::build::{Plan, build};
 use super::dereference::{Observed, dereference};
-use super::drain::{Held, since};
-use super::secrets;
-use super::sidecars::Sidecars;
+use super::drain::since;
+use super::secrets::{self, Issued};
+use super::sidecars::{Sidecars, SidecarsError};
 use super::update_status;
 use super::validate::{Validated, validate};
 use crate::condition::{ConditionType, Reason};
@@ -65,8 +66,11 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Re
         context.tell(resource, EventType::Normal, const { Reason::new("CertificatesRenewed") }, note);
     }
 
-    let sidecars = sidecars(resource, context, &issued.own);
-    let held = held(sidecars.as_ref(), &validated, &observed).await;
+    let sidecars = if drains(&validated, &observed) { sidecars(resource, context, &issued) } else { None };
+    let held = match &sidecars {
+        Some(sidecars) => sidecars.held(observed.pods_of(Role::Decode)).await,
+        None => BTreeMap::new(),
+    };
     let now = jiff::Timestamp::now();
     let plan = build(resource, &validated, &observed, &context.settings, &held, now);
     writer.plan(&plan, &observed).await?;
@@ -87,31 +91,24 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Re
     })
 }
 
-fn sidecars(resource: &AMPDService, context: &Context, own: &ampd_kv::tls::TlsFiles) -> Option<Sidecars> {
+/// Whether decode pods are to go, or are on their way out: only then is there something to say to sidecars.
+fn drains(validated: &Validated, observed: &Observed) -> bool {
+    let wanted = &validated.facts.replicas;
+    let present = observed.replicas(&validated.newest, wanted);
+    let fewer = |(key, count): (&(Role, u32), &i32)| key.0 == Role::Decode && present.get(key) > Some(count);
+    wanted.iter().any(fewer) || observed.pods_of(Role::Decode).any(|pod| since(pod).is_some())
+}
+
+fn sidecars(resource: &AMPDService, context: &Context, issued: &Issued) -> Option<Sidecars> {
     let (namespace, name) = (resource.namespace().unwrap_or_default(), resource.name_any());
-    match Sidecars::new(&namespace, &name, own) {
+    let made = issued.own(&namespace, &name).map_err(SidecarsError::from);
+    match made.and_then(|own| Sidecars::new(&namespace, &name, &own)) {
         Ok(sidecars) => Some(sidecars),
         Err(error) => {
             let note = crate::error::chain(&error);
             context.tell(resource, EventType::Warning, const { Reason::new("SidecarsUnreachable") }, note);
             None
         }
-    }
-}
-
-/// Sidecars are asked only when pods are to go.
-async fn held(
-    sidecars: Option<&Sidecars>,
-    validated: &Validated,
-    observed: &Observed,
-) -> BTreeMap<String, Held> {
-    use ampd_render::Role;
-    let wanted = &validated.facts.replicas;
-    let present = observed.replicas(&validated.newest, wanted);
-    let fewer = wanted.iter().any(|(key, count)| key.0 == Role::Decode && present.get(key) > Some(count));
-    match sidecars {
-        Some(sidecars) if fewer => sidecars.held(observed.pods_of(Role::Decode)).await,
-        _ => BTreeMap::new(),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ampd_kv::tls::{CertificateAuthority, Identity, Role, TlsError};
+use ampd_kv::tls::{CertificateAuthority, Identity, Role, TlsError, TlsFiles};
 use ampd_render::{labels, names};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -47,15 +47,13 @@ fn makes_keys(resource: &AMPDService) -> bool {
     api.auth == ampd_api::service::ApiAuth::ApiKeys && api.secret_name.is_none()
 }
 
-/// What is to be written so that all Secrets are there and no certificate is near its end, and the certificate with which
-/// the operator speaks to the service's pods.
+/// What is to be written so that all Secrets are there and no certificate is near its end.
 pub(crate) struct Issued {
     /// Secrets to write.
     pub(crate) write: Vec<Secret>,
-    /// The operator's own certificate.
-    pub(crate) own: ampd_kv::tls::TlsFiles,
     /// Names of certificates that take the place of others.
     pub(crate) renewed: Vec<String>,
+    authority: CertificateAuthority,
 }
 
 /// Makes what is missing or near its end. A certificate of `valid` is renewed at half of that.
@@ -124,8 +122,18 @@ pub(crate) fn issue(
         // The second file is for people and for clients that take a variable from it.
         secret(keys, vec![(KEYS, format!("default:{key}\n")), ("key", key)]);
     }
-    let own = authority.issue(&identity(&namespace, &service, Role::Operator)?)?;
-    Ok(Issued { write, own, renewed })
+    Ok(Issued { write, renewed, authority })
+}
+
+impl Issued {
+    /// A certificate with which the operator speaks to the service's pods. Making one takes a key: it is for when there is
+    /// something to say.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn own(&self, namespace: &str, service: &str) -> Result<TlsFiles, TlsError> {
+        self.authority.issue(&identity(namespace, service, Role::Operator)?)
+    }
 }
 
 fn identity(namespace: &str, service: &str, role: Role) -> Result<Identity, TlsError> {

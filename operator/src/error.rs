@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use ampd_api::FieldErrors;
 use ampd_kv::tls::TlsError;
+pub use ampd_telemetry::chain;
 
 use crate::condition::Reason;
 
@@ -105,23 +106,6 @@ impl ReconcileError {
             _ => Self::ApiUnavailable { action, source },
         }
     }
-}
-
-/// An error with everything that led to it, on one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let more = cause.to_string();
-        // Some errors repeat what their source says.
-        if !text.ends_with(&more) {
-            text.push_str(": ");
-            text.push_str(&more);
-        }
-        source = cause.source();
-    }
-    text
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+pub use ampd_telemetry::chain;
 use rustix::process::{Resource, getrlimit, setrlimit};
 use tokio::io::AsyncReadExt;
 use tokio::signal::unix::{SignalKind, signal};
@@ -81,16 +82,4 @@ pub fn raise_file_limit() {
 #[must_use]
 pub fn file_limit() -> u64 {
     getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
-}
-
-/// An error with its causes, in one line.
-#[must_use]
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(inner) = cause {
-        text = format!("{text}: {inner}");
-        cause = inner.source();
-    }
-    text
 }

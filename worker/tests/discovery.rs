@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ampd_testkit::fake_api::{FakeApi, Fault};
+use ampd_fakeapi::{FakeApi, Fault, Verb};
 use ampd_worker::topology::{Services, Topology, discover};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, DeleteParams, Patch, PatchParams};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -15,12 +17,47 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 const PATIENCE: Duration = Duration::from_mins(1);
+/// As while the API server starts.
+const UNAVAILABLE: Fault = Fault::Fail(503, "ServiceUnavailable");
 
-/// A slice with these pods.
-fn slice(pods: &[&str]) -> Value {
+/// What the EndpointSlice controller does: these are the pods of a Service's slice.
+async fn put(api: &FakeApi, service: &str, name: &str, pods: &[&str]) {
+    let apply = PatchParams::apply("controller").force();
+    slices(api).patch(name, &apply, &Patch::Apply(slice(service, name, pods))).await.unwrap();
+}
+
+async fn delete(api: &FakeApi, name: &str) {
+    slices(api).delete(name, &DeleteParams::default()).await.unwrap();
+}
+
+fn slices(api: &FakeApi) -> Api<EndpointSlice> {
+    Api::namespaced(api.admin("team"), "team")
+}
+
+/// From now on everything fails like this.
+fn fails(api: &FakeApi, fault: Fault) {
+    api.set_faults(move |_| fault.clone());
+}
+
+/// Counts the lists from now on.
+fn lists(api: &FakeApi) -> Arc<AtomicUsize> {
+    let lists = Arc::new(AtomicUsize::new(0));
+    let counted = lists.clone();
+    api.set_faults(move |call| {
+        if call.verb == Verb::List {
+            counted.fetch_add(1, Ordering::SeqCst);
+        }
+        Fault::Pass
+    });
+    lists
+}
+
+fn slice(service: &str, name: &str, pods: &[&str]) -> Value {
     let port = |name: &str, port: u16| json!({"name": name, "port": port, "protocol": "TCP"});
     let endpoint = |(index, name): (usize, &&str)| json!({"addresses": [format!("10.0.0.{}", index + 1)], "targetRef": {"kind": "Pod", "name": name}});
     json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": name, "labels": {"kubernetes.io/service-name": service}},
         "ports": [port("control", 9000), port("kv", 9001), port("sidecar", 9002)],
         "endpoints": pods.iter().enumerate().map(endpoint).collect::<Vec<_>>(),
     })
@@ -36,7 +73,7 @@ struct Followed {
 
 impl Followed {
     fn start(api: &FakeApi) -> Self {
-        let client = kube::Client::new(api.router(), "team");
+        let client = api.client("team");
         let (failures, stop) = (Arc::new(AtomicUsize::new(0)), CancellationToken::new());
         let services = Services {
             namespace: "team".into(),
@@ -82,27 +119,27 @@ impl Followed {
     }
 }
 
-fn api() -> FakeApi {
-    let api = FakeApi::default();
-    api.put("chat-decode", "d-a", &slice(&["d-0", "d-1"]));
-    api.put("chat-prefill", "p-a", &slice(&["p-0"]));
+async fn api() -> FakeApi {
+    let api = FakeApi::new();
+    put(&api, "chat-decode", "d-a", &["d-0", "d-1"]).await;
+    put(&api, "chat-prefill", "p-a", &["p-0"]).await;
     // Another service in the same namespace.
-    api.put("other-decode", "o-a", &slice(&["o-0"]));
+    put(&api, "other-decode", "o-a", &["o-0"]).await;
     api
 }
 
 #[tokio::test]
 async fn changes_of_slices_are_changes_of_the_topology() {
-    let mut followed = Followed::start(&api());
+    let mut followed = Followed::start(&api().await);
     followed.names(&["d-0", "d-1"], &["p-0"]).await;
     let topology = followed.topology.borrow().clone();
     assert_eq!((topology.namespace.as_str(), topology.service.as_str()), ("team", "chat"));
     assert_eq!(topology.decode[1].sidecar_url, "https://10.0.0.2:9002");
-    followed.api.put("chat-decode", "d-b", &slice(&["d-2"]));
+    put(&followed.api, "chat-decode", "d-b", &["d-2"]).await;
     followed.names(&["d-0", "d-1", "d-2"], &["p-0"]).await;
-    followed.api.put("chat-decode", "d-a", &slice(&["d-1"]));
+    put(&followed.api, "chat-decode", "d-a", &["d-1"]).await;
     followed.names(&["d-1", "d-2"], &["p-0"]).await;
-    followed.api.delete("chat-prefill", "p-a");
+    delete(&followed.api, "p-a").await;
     followed.names(&["d-1", "d-2"], &[]).await;
     assert_eq!(followed.failures(), 0);
     followed.stop().await;
@@ -110,68 +147,69 @@ async fn changes_of_slices_are_changes_of_the_topology() {
 
 #[tokio::test]
 async fn an_api_server_that_is_away_at_the_start_is_waited_for() {
-    let api = api();
-    api.fails(Some(Fault::Unavailable));
+    let api = api().await;
+    fails(&api, UNAVAILABLE);
     let mut followed = Followed::start(&api);
     followed.failed(1).await;
     assert!(followed.topology.borrow().is_unknown());
-    api.fails(Some(Fault::Garbage));
+    fails(&api, Fault::Garbage);
     followed.failed(followed.failures() + 1).await;
     assert!(followed.topology.borrow().is_unknown());
-    api.fails(None);
+    api.clear_faults();
     followed.names(&["d-0", "d-1"], &["p-0"]).await;
     followed.stop().await;
 }
 
 #[tokio::test]
 async fn one_list_alone_is_no_topology() {
-    let api = FakeApi::default();
+    let api = FakeApi::new();
+    let listed = lists(&api);
     let mut followed = Followed::start(&api);
     // Both are empty, which is a topology too.
     timeout(PATIENCE, followed.topology.wait_for(|topology| !topology.is_unknown())).await.unwrap().unwrap();
     followed.names(&[], &[]).await;
-    assert!(api.lists() >= 2);
+    assert!(listed.load(Ordering::SeqCst) >= 2);
     followed.stop().await;
 }
 
 #[tokio::test]
 async fn a_lost_api_server_leaves_the_last_topology() {
-    let api = api();
+    let api = api().await;
     let mut followed = Followed::start(&api);
     followed.names(&["d-0", "d-1"], &["p-0"]).await;
-    for fault in [Fault::Unavailable, Fault::Forbidden, Fault::Garbage] {
-        api.fails(Some(fault));
+    for fault in [UNAVAILABLE, Fault::Fail(403, "Forbidden"), Fault::Garbage] {
+        fails(&api, fault);
         api.drop_watches();
         followed.failed(followed.failures()).await;
         assert!(!followed.topology.has_changed().unwrap());
     }
     // What happened meanwhile is heard of later.
-    api.put("chat-prefill", "p-b", &slice(&["p-1"]));
-    api.fails(None);
+    put(&api, "chat-prefill", "p-b", &["p-1"]).await;
+    api.clear_faults();
     followed.names(&["d-0", "d-1"], &["p-0", "p-1"]).await;
     followed.stop().await;
 }
 
 #[tokio::test]
 async fn watches_that_end_or_are_too_old_are_begun_anew() {
-    let api = api();
+    let api = api().await;
     let mut followed = Followed::start(&api);
     followed.names(&["d-0", "d-1"], &["p-0"]).await;
     api.drop_watches();
-    api.put("chat-decode", "d-a", &slice(&["d-0"]));
+    put(&api, "chat-decode", "d-a", &["d-0"]).await;
     followed.names(&["d-0"], &["p-0"]).await;
-    let lists = api.lists();
-    api.forget();
-    api.put("chat-decode", "d-b", &slice(&["d-5"]));
+    let listed = lists(&api);
+    api.expire_watches();
+    put(&api, "chat-decode", "d-b", &["d-5"]).await;
     followed.names(&["d-0", "d-5"], &["p-0"]).await;
-    assert!(api.lists() > lists, "after 410 everything is listed again");
+    assert!(listed.load(Ordering::SeqCst) > 0, "after 410 everything is listed again");
     // While nothing was watched, a slice went.
-    api.fails(Some(Fault::Unavailable));
+    fails(&api, UNAVAILABLE);
     api.drop_watches();
     followed.failed(followed.failures()).await;
-    api.delete("chat-decode", "d-a");
-    api.forget();
-    api.fails(None);
+    delete(&api, "d-a").await;
+    api.expire_watches();
+    api.clear_faults();
     followed.names(&["d-5"], &["p-0"]).await;
     followed.stop().await;
 }

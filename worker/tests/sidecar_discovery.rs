@@ -7,9 +7,11 @@ mod cluster;
 use std::net::{SocketAddr, TcpListener};
 use std::process::Stdio;
 
-use ampd_testkit::fake_api::{FakeApi, Fault};
+use ampd_fakeapi::{FakeApi, Fault};
 use cluster::client::{Client, user};
 use cluster::{Cluster, PATIENCE, Plan, eventually};
+use k8s_openapi::api::discovery::v1::EndpointSlice;
+use kube::api::{Api, Patch, PatchParams};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
@@ -22,10 +24,18 @@ fn free_address() -> SocketAddr {
     TcpListener::bind("[::ffff:127.0.0.1]:0").unwrap().local_addr().unwrap()
 }
 
-/// A slice with one pod that has these ports at that address.
-fn slice(pod: &str, ports: &[(&str, SocketAddr)]) -> Value {
+/// What the EndpointSlice controller does: the Service has one pod, with these ports at that address.
+async fn put(api: &FakeApi, service: &str, pod: &str, ports: &[(&str, SocketAddr)]) {
+    let slices = Api::<EndpointSlice>::namespaced(api.admin("default"), "default");
+    let slice = slice(service, pod, ports);
+    slices.patch(pod, &PatchParams::apply("controller").force(), &Patch::Apply(slice)).await.unwrap();
+}
+
+fn slice(service: &str, pod: &str, ports: &[(&str, SocketAddr)]) -> Value {
     let port = |(name, address): &(&str, SocketAddr)| json!({"name": name, "port": address.port(), "protocol": "TCP"});
     json!({
+        "apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": pod, "labels": {"kubernetes.io/service-name": service}},
         "ports": ports.iter().map(port).collect::<Vec<_>>(),
         "endpoints": [{"addresses": [ports[0].1.ip()], "targetRef": {"kind": "Pod", "name": pod}}],
     })
@@ -77,23 +87,20 @@ impl Sidecar {
 async fn a_sidecar_serves_with_the_workers_that_the_api_server_tells() {
     let cluster = Cluster::start(Plan { is_open: true, ..Plan::new(1, 1) }).await;
     let (decode, prefill) = (&cluster.decode[0], &cluster.prefill[0]);
-    let api = FakeApi::default();
-    api.fails(Some(Fault::Unavailable));
+    let api = FakeApi::new();
+    api.set_faults(|_| Fault::Fail(503, "ServiceUnavailable"));
     let (kubeconfig, serving) = api.serve().await.unwrap();
     let internal = free_address();
     let mut sidecar = Sidecar::start(&cluster, &kubeconfig, internal);
     sidecar.waits("the API server has not told").await;
     assert_eq!(sidecar.client.get("/healthz").await.status, 200);
-    api.fails(None);
+    api.clear_faults();
     // Its pod has no address yet, which is no error.
     sidecar.waits("lacks this sidecar's decode worker").await;
     let kv = decode.kv_address.unwrap();
-    api.put(
-        "chat-decode",
-        "d",
-        &slice("decode-0", &[("control", decode.address), ("kv", kv), ("sidecar", internal)]),
-    );
-    api.put("chat-prefill", "p", &slice("prefill-0", &[("control", prefill.address)]));
+    let ports = [("control", decode.address), ("kv", kv), ("sidecar", internal)];
+    put(&api, "chat-decode", "decode-0", &ports).await;
+    put(&api, "chat-prefill", "prefill-0", &[("control", prefill.address)]).await;
     eventually("it sees all", || async {
         let answer = sidecar.client.get("/readyz").await;
         answer.status == 200 && answer.json()["prefill"]["ready"] == 1
@@ -103,7 +110,7 @@ async fn a_sidecar_serves_with_the_workers_that_the_api_server_tells() {
     // Without the API server everything goes on.
     serving.abort();
     let _ = serving.await;
-    api.fails(Some(Fault::Unavailable));
+    api.set_faults(|_| Fault::Fail(503, "ServiceUnavailable"));
     api.drop_watches();
     sidecar.round("two").await;
     assert_eq!(sidecar.client.get("/readyz").await.status, 200);

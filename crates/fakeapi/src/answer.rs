@@ -59,6 +59,12 @@ pub(crate) fn respond(answer: Result<(u16, Value), Refused>) -> Response<Body> {
     with_body(code, body.map_err(|never| match never {}).boxed_unsync())
 }
 
+/// An answer that is none.
+pub(crate) fn nonsense() -> Response<Body> {
+    let body = Full::new(Bytes::from_static(b"<html>this is not the API server</html>"));
+    with_body(200, body.map_err(|never| match never {}).boxed_unsync())
+}
+
 /// An answer with this body.
 pub(crate) fn with_body(code: u16, body: Body) -> Response<Body> {
     let mut response = Response::new(body);

@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tower::BoxError;
 
-use crate::answer::{Body, respond};
+use crate::answer::{Body, nonsense, respond};
 use crate::call::{Call, Verb};
 use crate::fault::Fault;
 use crate::scale::ScalePaths;
@@ -80,6 +80,14 @@ impl FakeApi {
             async move { shared.serve(request, faulty).await }
         });
         Client::new(service, namespace)
+    }
+
+    /// Answers a request as one of [`Self::client`].
+    pub(crate) async fn answer(
+        &self,
+        request: Request<kube::client::Body>,
+    ) -> Result<Response<Body>, BoxError> {
+        self.shared.serve(request, true).await
     }
 
     /// Asks this closure about each request from now on.
@@ -239,6 +247,7 @@ impl Shared {
                 let refused = crate::answer::Refused::new(code, reason, "a fault of the test");
                 Ok(respond(Err(refused)))
             }
+            Fault::Garbage => Ok(nonsense()),
             Fault::DropBefore => broken(ErrorKind::ConnectionReset),
             Fault::CommitThenDrop => {
                 drop(perform(&self.store, call, faulty));

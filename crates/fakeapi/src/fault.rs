@@ -9,6 +9,8 @@ pub enum Fault {
     Pass,
     /// It is refused with this status code and reason, and changes nothing.
     Fail(u16, &'static str),
+    /// It is answered with what is no answer, and changes nothing.
+    Garbage,
     /// The connection breaks before it arrives.
     DropBefore,
     /// It is carried out, and the connection breaks before its answer.

@@ -17,10 +17,12 @@ mod call;
 mod delete;
 mod fault;
 mod fields;
+
 mod meta;
 mod perform;
 mod scale;
 mod selector;
+mod server;
 mod store;
 mod target;
 mod watch;

@@ -4,6 +4,8 @@ use std::fmt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use ampd_telemetry::chain;
+
 use crate::error::FetchError;
 
 /// Longest time without a line on a download that goes on.
@@ -162,12 +164,6 @@ impl fmt::Display for Bytes {
             bytes => write!(f, "{:.1} MB", bytes as f64 / 1e6),
         }
     }
-}
-
-/// An error with its causes, in one line.
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(error.source(), |cause| cause.source());
-    causes.fold(error.to_string(), |text, cause| format!("{text}: {cause}"))
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 //! A metric exists only if it is a row of the table: [`WorkerMetrics`], [`SidecarMetrics`] and
 //! [`OperatorMetrics`] are made from it, and `docs/metrics.md` is written from it.
 
+mod chain;
 pub mod exposition;
 pub mod family;
 pub mod load;
@@ -11,6 +12,7 @@ mod process;
 pub mod table;
 pub mod trace;
 
+pub use chain::chain;
 pub use family::{Counters, Gauges, Histograms};
 pub use load::{KvBlocks, LoadSample};
 pub use prometheus::{Gauge, Histogram, IntCounter};

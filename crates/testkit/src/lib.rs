@@ -3,7 +3,6 @@
 pub mod chat;
 pub mod cluster;
 pub mod crowd;
-pub mod fake_api;
 pub mod fake_hub;
 pub mod official;
 pub mod process;

@@ -3,11 +3,12 @@
 
 use ampd_api::service::PlannerMode;
 use ampd_render::{Role, labels};
+use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
 
 use super::build::Plan;
 use super::dereference::Observed;
-use super::observed::{is_ready, label};
+use super::observed::{is_over, is_ready, label, role_of};
 use super::pod_trouble::{Trouble, trouble};
 use super::validate::Validated;
 use crate::condition::{ConditionType, Holds, NewCondition, Reason};
@@ -48,9 +49,10 @@ pub(crate) struct Count {
 pub(crate) fn count(validated: &Validated, observed: &Observed, role: Role) -> Count {
     let number = |pods: usize| i32::try_from(pods).unwrap_or(i32::MAX);
     let newest = validated.newest.as_str();
-    let live = || observed.pods_of(role).filter(|pod| pod.metadata.deletion_timestamp.is_none());
-    let of_newest = |found: &&k8s_openapi::api::apps::v1::Deployment| {
-        super::observed::role_of(*found) == Some(role) && label(*found, labels::REVISION) == Some(newest)
+    let live =
+        || observed.pods_of(role).filter(|pod| pod.metadata.deletion_timestamp.is_none() && !is_over(pod));
+    let of_newest = |found: &&Deployment| {
+        role_of(*found) == Some(role) && label(*found, labels::REVISION) == Some(newest)
     };
     let updated = observed.deployments.iter().filter(of_newest);
     let updated = updated.filter_map(|found| found.status.as_ref()?.updated_replicas).sum();

@@ -77,9 +77,13 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Re
     tell_sidecars(sidecars.as_ref(), &plan, &observed).await;
 
     let status = update_status::status(resource, &validated, &observed, &plan, &context.settings, now);
-    update_status::write(client, resource, &status).await?;
-    if let Some(scale) = &observed.prefill_scale {
-        update_status::write_scale(client, scale, &status.prefill).await?;
+    if update_status::write(client, resource, &status).await? {
+        context.wrote("AMPDService", "apply");
+    }
+    if let Some(scale) = &observed.prefill_scale
+        && update_status::write_scale(client, scale, &status.prefill).await?
+    {
+        context.wrote("AMPDPrefillScale", "apply");
     }
     tell_changes(resource, &status, &validated, &plan, context);
     Ok(if !plan.drain.draining.is_empty() {

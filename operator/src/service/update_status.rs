@@ -1,11 +1,16 @@
 //! Fifth step: tells what was seen.
 
+use std::fmt::Debug;
+
 use ampd_api::service::{ApiAuth, RoleStatus};
 use ampd_api::{AMPDPrefillScale, AMPDService, AMPDServiceStatus};
 use ampd_render::{Role, Settings, labels, names};
 use jiff::Timestamp;
 use kube::api::{Api, Patch, PatchParams};
-use kube::{Client, ResourceExt as _};
+use kube::core::NamespaceResourceScope;
+use kube::{Client, Resource, ResourceExt as _};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use serde_json::json;
 
 use super::build::Plan;
@@ -97,18 +102,7 @@ pub async fn write(
     if resource.status.as_ref().is_some_and(|present| in_order(present) == in_order(status)) {
         return Ok(false);
     }
-    let (name, namespace) = (resource.name_any(), resource.namespace().unwrap_or_default());
-    let api = Api::<AMPDService>::namespaced(client.clone(), &namespace);
-    let object = json!({
-        "apiVersion": format!("{}/{}", ampd_api::GROUP, ampd_api::VERSION),
-        "kind": ampd_api::KIND,
-        "metadata": {"name": name},
-        "status": status,
-    });
-    let parameters = PatchParams::apply(MANAGER).force();
-    let action = format!("write the status of {namespace}/{name}");
-    call(action, api.patch_status(&name, &parameters, &Patch::Apply(&object))).await?;
-    Ok(true)
+    put(client, resource, status).await
 }
 
 /// A status with its conditions in the order of their types: the API server keeps them in one of its own.
@@ -134,16 +128,24 @@ pub async fn write_scale(
     if scale.status.as_ref() == Some(&status) {
         return Ok(false);
     }
-    let (name, namespace) = (scale.name_any(), scale.namespace().unwrap_or_default());
-    let api = Api::<AMPDPrefillScale>::namespaced(client.clone(), &namespace);
-    let object = json!({
-        "apiVersion": format!("{}/{}", ampd_api::GROUP, ampd_api::VERSION),
-        "kind": "AMPDPrefillScale",
+    put(client, scale, &status).await
+}
+
+/// Applies the status of an object of the project's own kinds.
+async fn put<K>(client: &Client, object: &K, status: &impl Serialize) -> Result<bool, ReconcileError>
+where
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + Debug + DeserializeOwned,
+{
+    let (name, namespace) = (object.name_any(), object.namespace().unwrap_or_default());
+    let applied = json!({
+        "apiVersion": K::api_version(&()),
+        "kind": K::kind(&()),
         "metadata": {"name": name},
         "status": status,
     });
-    let parameters = PatchParams::apply(MANAGER).force();
-    let action = format!("write the status of the scale {namespace}/{name}");
-    call(action, api.patch_status(&name, &parameters, &Patch::Apply(&object))).await?;
+    let api = Api::<K>::namespaced(client.clone(), &namespace);
+    let action = format!("write the status of {} {namespace}/{name}", K::kind(&()));
+    call(action, api.patch_status(&name, &PatchParams::apply(MANAGER).force(), &Patch::Apply(&applied)))
+        .await?;
     Ok(true)
 }

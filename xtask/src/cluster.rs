@@ -27,7 +27,7 @@ use anyhow::Context;
 use clap::Subcommand;
 
 pub(crate) use chart::{install, rolled_out};
-pub(crate) use clients::Client;
+pub(crate) use clients::{Client, programs};
 pub(crate) use images::BUILD;
 pub(crate) use packages::obstacle;
 pub(crate) use state::State;

@@ -8,6 +8,7 @@ mod command;
 mod deny;
 mod e2e;
 mod equipment;
+mod manifests;
 mod model;
 mod prometheus;
 mod python;

@@ -9,6 +9,11 @@ pub(crate) fn tools() -> anyhow::Result<PathBuf> {
     environment("tools", "xtask/requirements.txt")
 }
 
+/// The folder of programs with the check of objects against the schemas of Kubernetes.
+pub(crate) fn manifests() -> anyhow::Result<PathBuf> {
+    environment("manifests", "xtask/manifests-requirements.txt")
+}
+
 /// A Python with the official `openai` client.
 pub(crate) fn openai() -> anyhow::Result<PathBuf> {
     Ok(environment("openai", "xtask/openai-requirements.txt")?.join("python"))

@@ -27,6 +27,11 @@ pub(crate) fn run_all() -> anyhow::Result<()> {
         Some(obstacle) if !in_ci() => steps.skip("cluster", &format!("no cluster can run here: {obstacle}")),
         _ => steps.step("cluster", || crate::e2e::run_tests(&[])),
     }
+    if crate::manifests::CAN_RUN || in_ci() {
+        steps.step("manifests", crate::manifests::check);
+    } else {
+        steps.skip("manifests", "its helm is that of Linux on x86-64");
+    }
     steps.step("documentation", docs);
     steps.step("dependencies", deny::check);
     steps.finish()

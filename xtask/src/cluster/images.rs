@@ -22,7 +22,7 @@ const ARCHIVE: &str = "image.tar";
 /// Files beside the programs that the Dockerfile takes.
 const BESIDE: [&str; 3] = ["Dockerfile", "LICENSE", "Cargo.lock"];
 
-/// An image that is built.
+/// An image that is built. On nodes it has a second name, which ends in `-next`: what changes to it is rolled.
 #[derive(Debug)]
 pub(crate) struct Image {
     pub(crate) name: String,
@@ -43,6 +43,7 @@ impl Image {
             return Ok(());
         }
         runtime::import(state, node, &self.archive)?;
+        runtime::tag(state, node, &self.name, &format!("{}-next", self.name))?;
         state.write(&loaded, &key)
     }
 }

@@ -51,6 +51,11 @@ pub(crate) fn import(state: &State, node: usize, archive: &Path) -> anyhow::Resu
     run(ctr(state, node).args(["images", "import"]).arg(archive).stdout(std::process::Stdio::null()))
 }
 
+/// Gives an image of a node another name.
+pub(crate) fn tag(state: &State, node: usize, name: &str, other: &str) -> anyhow::Result<()> {
+    run(ctr(state, node).args(["images", "tag", "--force", name, other]).stdout(std::process::Stdio::null()))
+}
+
 fn configuration(folder: &Path) -> String {
     let path = |name: &str| folder.join(name).display().to_string();
     format!(

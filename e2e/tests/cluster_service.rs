@@ -2,18 +2,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+use std::process::Command;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ampd_api::AMPDService;
 use ampd_e2e::cluster::service::{Served, condition};
-use ampd_e2e::cluster::{Namespace, with_namespace};
+use ampd_e2e::cluster::{Namespace, WORKER_IMAGE, wait_for, with_namespace};
 use ampd_testkit::official::{Plan, converse_with};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::coordination::v1::Lease;
-use k8s_openapi::api::core::v1::{Pod, Service};
-use kube::Api;
+use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::{Api, Config};
 use serde_json::json;
 use tokio::sync::Mutex;
 
@@ -111,8 +112,34 @@ async fn all_changes(namespace: &Namespace) -> anyhow::Result<()> {
     changes(namespace, "prefill 1 -> 2", replicas("prefill", 2)).await?;
     changes(namespace, "prefill 2 -> 1", replicas("prefill", 1)).await?;
     kill_leader(namespace).await?;
-    let roll = json!({"spec": {"observability": {"logFilter": "info,ampd_worker=info"}}});
-    changes(namespace, "a roll, with the operator ended before it", roll).await
+    let roll = json!({"spec": {"image": {"reference": format!("{WORKER_IMAGE}-next")}}});
+    changes(namespace, "another image, with the operator ended before", roll).await?;
+    changes(namespace, "decode 1 -> 2", replicas("decode", 2)).await?;
+    let start = Instant::now();
+    let decode = namespace.pods("app.kubernetes.io/component=decode").await?;
+    namespace.api::<Pod>().delete(&decode[0], &DeleteParams::default()).await?;
+    namespace.wait_for(&decode[0], "is gone", LIMIT, |pod: Option<&Pod>| pod.is_none()).await?;
+    namespace.settled("smollm2", LIMIT).await?;
+    eprintln!("a decode pod deleted and replaced: {:.1} s", start.elapsed().as_secs_f64());
+    without_api_server(Duration::from_secs(30)).await?;
+    changes(namespace, "prefill 1 -> 0", replicas("prefill", 0)).await
+}
+
+/// Nothing reaches the API server for so long.
+async fn without_api_server(time: Duration) -> anyhow::Result<()> {
+    let port = Config::infer().await?.cluster_url.port_u16().unwrap();
+    let rule = |action: &str| {
+        let port = port.to_string();
+        let arguments = [action, "INPUT", "--protocol", "tcp", "--dport", &port, "--jump", "DROP"];
+        let status = Command::new("iptables").args(arguments).status()?;
+        anyhow::ensure!(status.success(), "iptables ended with {status}");
+        Ok(())
+    };
+    rule("--insert")?;
+    tokio::time::sleep(time).await;
+    rule("--delete")?;
+    eprintln!("{} s without the API server", time.as_secs());
+    Ok(())
 }
 
 /// Ends the operator that works, at once.
@@ -220,6 +247,44 @@ async fn the_budget_of_accelerators_holds_at_any_moment() -> anyhow::Result<()> 
         let most = MOST.load(Ordering::Relaxed);
         assert_eq!(most, 3, "at most so many accelerators were asked for at once");
         Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster of `cargo xtask e2e`"]
+async fn services_of_one_name_do_not_meet_and_leave_nothing() -> anyhow::Result<()> {
+    let _one = ONE.lock().await;
+    with_namespace(async |one| {
+        with_namespace(async |other| {
+            let text = manifest().replace("{min: 1}", "{min: 0}").replace("{min: 2}", "{min: 1}");
+            one.apply(&text).await?;
+            other.apply(&text).await?;
+            one.settled("smollm2", LIMIT).await?;
+            other.settled("smollm2", LIMIT).await?;
+            let (mine, theirs) = (one.served("smollm2").await?, other.served("smollm2").await?);
+            converse_with(&mine.url, &mine.key, plan("a", 1, 2)).await?;
+            assert!(
+                converse_with(&theirs.url, &mine.key, plan("b", 1, 1)).await.is_err(),
+                "a key of another one"
+            );
+            // A service is renamed by deleting it and making another one.
+            other.api::<AMPDService>().delete("smollm2", &DeleteParams::default()).await?;
+            other.apply(&text.replace("name: smollm2\n", "name: renamed\n")).await?;
+            other.settled("renamed", LIMIT).await?;
+            let gone = |found: Option<&Service>| found.is_none();
+            other.wait_for::<Service>("smollm2", "is gone", LIMIT, gone).await?;
+            for pod in other.pods("app.kubernetes.io/instance=smollm2").await? {
+                other.wait_for(&pod, "is gone", LIMIT, |pod: Option<&Pod>| pod.is_none()).await?;
+            }
+            // The operator has no part in the end of a namespace.
+            let namespaces = Api::<NamespaceObject>::all(other.client.clone());
+            namespaces.delete(&other.name, &DeleteParams::default()).await?;
+            let gone = |found: Option<&NamespaceObject>| found.is_none();
+            wait_for(&namespaces, &other.name, "is gone", LIMIT, gone).await?;
+            one.settled("smollm2", LIMIT).await
+        })
+        .await
     })
     .await
 }

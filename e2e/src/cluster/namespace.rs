@@ -124,10 +124,11 @@ impl Namespace {
     async fn remove(&self) -> anyhow::Result<()> {
         let now = DeleteParams::default().grace_period(0);
         let namespaces = Api::<NamespaceObject>::all(self.client.clone());
-        namespaces
-            .delete(&self.name, &DeleteParams::default())
-            .await
-            .context("cannot remove the namespace")?;
+        match namespaces.delete(&self.name, &DeleteParams::default()).await {
+            // The test may have done so.
+            Err(kube::Error::Api(status)) if status.is_not_found() => return Ok(()),
+            removed => removed.context("cannot remove the namespace")?,
+        };
         self.api::<Pod>().delete_collection(&now, &ListParams::default()).await?;
         Ok(())
     }

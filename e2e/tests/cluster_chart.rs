@@ -1,0 +1,57 @@
+//! The chart on a real Kubernetes.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use std::process::Command;
+use std::time::Duration;
+
+use ampd_e2e::cluster::{connect, with_namespace};
+use anyhow::ensure;
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::Api;
+
+const LIMIT: Duration = Duration::from_mins(3);
+
+/// Runs helm on the release of the operator.
+fn helm(arguments: &[&str]) -> anyhow::Result<String> {
+    let mut command = Command::new("helm");
+    command.args(arguments).args(["--namespace", "ampd-system"]);
+    let done = command.output()?;
+    let said = String::from_utf8_lossy(&[done.stdout, done.stderr].concat()).into_owned();
+    ensure!(done.status.success(), "helm {arguments:?}: {said}");
+    Ok(said)
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster of `cargo xtask e2e`"]
+async fn the_release_is_upgraded_tested_and_rolled_back_while_a_service_serves() -> anyhow::Result<()> {
+    let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/ampd");
+    with_namespace(async |namespace| {
+        let text = "
+apiVersion: ampd.dev/v1alpha1
+kind: AMPDService
+metadata: {name: small}
+spec:
+  model: {name: m, source: {path: /none.gguf}}
+  prefill: {replicas: {min: 0}}
+";
+        namespace.apply(text).await?;
+        namespace.reason("small", "Ready", "ContainerFails", LIMIT).await?;
+        let upgrade = ["upgrade", "ampd", chart, "--reuse-values", "--wait", "--timeout=3m"];
+        helm(&[&upgrade[..], &["--set=log.filter=debug"]].concat())?;
+        helm(&["test", "ampd", "--timeout=2m"])?;
+        helm(&["rollback", "ampd", "--wait", "--timeout=3m"])?;
+        helm(&["test", "ampd", "--timeout=2m"])?;
+        // A value of the wrong kind is refused by name.
+        let refused = helm(&[&upgrade[..], &["--set=replicas=none"]].concat()).unwrap_err().to_string();
+        assert!(refused.contains("replicas"), "{refused}");
+        // The definitions outlive the release, so that services do.
+        let definitions = Api::<CustomResourceDefinition>::all(connect().await?);
+        let definition = definitions.get("ampdservices.ampd.dev").await?;
+        assert_eq!(definition.metadata.annotations.unwrap()["helm.sh/resource-policy"], "keep");
+        namespace.change("small", serde_json::json!({"spec": {"model": {"name": "n"}}})).await?;
+        namespace.reason("small", "Ready", "ContainerFails", LIMIT).await?;
+        Ok(())
+    })
+    .await
+}

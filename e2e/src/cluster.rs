@@ -3,6 +3,7 @@
 mod diagnosis;
 mod namespace;
 mod objects;
+pub mod operator;
 mod pods;
 pub mod service;
 pub mod state;

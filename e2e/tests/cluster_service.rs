@@ -7,14 +7,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ampd_api::AMPDService;
+use ampd_e2e::cluster::operator::{self, leader};
 use ampd_e2e::cluster::service::{Served, condition};
 use ampd_e2e::cluster::{Namespace, WORKER_IMAGE, wait_for, with_namespace};
 use ampd_testkit::official::{Plan, converse_with};
 use k8s_openapi::api::apps::v1::Deployment;
-use k8s_openapi::api::coordination::v1::Lease;
 use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod, Service};
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
-use kube::{Api, Config};
+use kube::{Api, Config, ResourceExt as _};
+use rustix::process::Signal;
 use serde_json::json;
 use tokio::sync::Mutex;
 
@@ -114,7 +115,7 @@ async fn all_changes(namespace: &Namespace) -> anyhow::Result<()> {
     kill_leader(namespace).await?;
     let roll = json!({"spec": {"image": {"reference": format!("{WORKER_IMAGE}-next")}}});
     changes(namespace, "another image, with the operator ended before", roll).await?;
-    changes(namespace, "decode 1 -> 2", replicas("decode", 2)).await?;
+    with_frozen_leader(namespace, "decode 1 -> 2 with the operator frozen", replicas("decode", 2)).await?;
     let start = Instant::now();
     let decode = namespace.pods("app.kubernetes.io/component=decode").await?;
     namespace.api::<Pod>().delete(&decode[0], &DeleteParams::default()).await?;
@@ -144,15 +145,28 @@ async fn without_api_server(time: Duration) -> anyhow::Result<()> {
 
 /// Ends the operator that works, at once.
 async fn kill_leader(namespace: &Namespace) -> anyhow::Result<()> {
-    let leases = Api::<Lease>::namespaced(namespace.client.clone(), "ampd-system");
-    let lease = leases.get("ampd-operator").await?;
-    let holder = lease.spec.and_then(|spec| spec.holder_identity).unwrap();
-    let pods = Api::<Pod>::namespaced(namespace.client.clone(), "ampd-system");
-    let leader = pods.list(&ListParams::default()).await?.items;
-    let leader = leader.iter().filter_map(|pod| pod.metadata.name.as_ref());
-    let leader = leader.into_iter().find(|name| holder.starts_with(name.as_str())).unwrap();
-    pods.delete(leader, &DeleteParams::default().grace_period(0)).await?;
+    let leader = leader(&namespace.client).await?.name_any();
+    let pods = Api::<Pod>::namespaced(namespace.client.clone(), operator::NAMESPACE);
+    pods.delete(&leader, &DeleteParams::default().grace_period(0)).await?;
     eprintln!("ended the operator {leader}");
+    Ok(())
+}
+
+/// Makes a change while the operator that works is frozen: another one takes over, and the frozen one does not disturb it
+/// when it goes on.
+async fn with_frozen_leader(
+    namespace: &Namespace,
+    what: &str,
+    change: serde_json::Value,
+) -> anyhow::Result<()> {
+    let frozen = leader(&namespace.client).await?;
+    operator::signal(&frozen, Signal::STOP)?;
+    let changed = changes(namespace, what, change).await;
+    // The kubelet may have ended it by now, for its silence.
+    let thawed = operator::signal(&frozen, Signal::CONT);
+    changed?;
+    thawed?;
+    assert_ne!(leader(&namespace.client).await?.name_any(), frozen.name_any());
     Ok(())
 }
 

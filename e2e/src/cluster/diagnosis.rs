@@ -4,15 +4,12 @@ use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::api::ListParams;
 use kube::{Api, Client, ResourceExt};
 
-use super::pods;
-
-/// Where the operator runs.
-const OPERATOR: &str = "ampd-system";
+use super::{operator, pods};
 
 /// Prints events, pods and their logs of the namespace and of the operator's. What cannot be had is said and left out:
 /// the test's own failure is to be told in any case.
 pub(super) async fn print(client: &Client, namespace: &str) {
-    for namespace in [namespace, OPERATOR] {
+    for namespace in [namespace, operator::NAMESPACE] {
         if let Err(error) = events(client, namespace).await {
             eprintln!("no events of {namespace}: {error:#}");
         }

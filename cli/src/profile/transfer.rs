@@ -84,7 +84,7 @@ impl Link {
         let (store, leases) = (Arc::new(Store(Mutex::new(bench))), Leases::new(1));
         let server = KvServer {
             tls: Arc::new(decode.server_config()?),
-            client_uri: prefill.uri(),
+            client_uris: vec![prefill.uri()],
             fingerprint,
             limits: Limits::default(),
             connections: 1,

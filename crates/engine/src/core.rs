@@ -10,6 +10,7 @@ mod error;
 mod event;
 mod hook;
 mod load;
+mod moves;
 mod open;
 mod plan;
 mod remote;
@@ -23,6 +24,7 @@ pub use error::EngineError;
 pub use event::{Event, FinishReason, PrefillPart, RoundError, StepReport, TokenLogprob};
 pub use hook::{LayerHook, NoHook};
 pub use load::EngineLoad;
+pub use moves::{IdleSession, MovedSession};
 pub use request::{EngineOptions, Opened, PrefillOpened, RemoteRange, RoundId, RoundRequest};
 
 pub use crate::kv::{Ledger, LedgerError};

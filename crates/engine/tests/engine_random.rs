@@ -1,5 +1,5 @@
 //! Random histories of an engine with a small pool: whatever is opened, leased, half-written, cancelled, preempted or
-//! expired in whatever order, the ledger holds after every operation, no queued round is stuck, and every round that
+//! moved away or expired in whatever order, the ledger holds after every operation, no queued round is stuck, and every round that
 //! ends has the very output that it has alone.
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper's failure is the test's")]
@@ -11,7 +11,7 @@ use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use ampd_engine::backend::BLOCK_TOKENS;
-use ampd_engine::core::{Engine, EngineError, EngineOptions, NoHook, RoundId, RoundRequest};
+use ampd_engine::core::{Engine, EngineError, EngineOptions, MovedSession, NoHook, RoundId, RoundRequest};
 use common::transfer::{Collect, assert_covers_once, read};
 use common::{Outcomes, SALT, alone, check, content, request, small_steps, text};
 use proptest::prelude::*;
@@ -59,6 +59,24 @@ enum Operation {
         round: usize,
         from: usize,
     },
+    /// Takes in a session with such a sequence from elsewhere.
+    Take {
+        session: u8,
+        like: u8,
+        keep: usize,
+        new: usize,
+        idle: u64,
+    },
+    /// Writes all that is missing of a session that is taken in, and keeps it.
+    Keep(usize),
+    /// Pins what an idle session holds, for another engine.
+    Export {
+        session: u8,
+    },
+    /// Lets an idle session go.
+    Release {
+        session: u8,
+    },
     Steps(usize),
     Pass {
         seconds: u64,
@@ -83,6 +101,11 @@ fn operation() -> impl Strategy<Value = Operation> {
         3 => which.clone().prop_map(Operation::Commit),
         1 => which.clone().prop_map(Operation::Abort),
         1 => which.clone().prop_map(Operation::Cancel),
+        2 => (session.clone(), session.clone(), keep.clone(), new.clone(), 0_u64..40)
+            .prop_map(|(session, like, keep, new, idle)| Operation::Take { session, like, keep, new, idle }),
+        2 => which.clone().prop_map(Operation::Keep),
+        1 => session.clone().prop_map(|session| Operation::Export { session }),
+        1 => session.clone().prop_map(|session| Operation::Release { session }),
         2 => (session.clone(), keep, new).prop_map(|(like, keep, new)| Operation::OpenPrefill { like, keep, new }),
         2 => part.prop_map(|(round, layer, from, length)| Operation::Import { round, layer, from, length }),
         3 => (which, 0_usize..150).prop_map(|(round, from)| Operation::Start { round, from }),
@@ -126,6 +149,14 @@ enum Live {
         cached: usize,
         length: usize,
         started: usize,
+    },
+    Take {
+        range: Range<usize>,
+        source: Source,
+    },
+    Export {
+        length: usize,
+        source: Source,
     },
 }
 
@@ -191,9 +222,15 @@ impl World {
             Operation::Abort(round) => self.with(round, |engine, id, _| engine.abort_remote(id, now)),
             Operation::Cancel(round) => {
                 if round < self.live.len() {
-                    self.engine.cancel(self.live.remove(round).0, now);
+                    let (id, live) = self.live.remove(round);
+                    self.check_export(id, &live);
+                    self.engine.cancel(id, now);
                 }
             }
+            Operation::Take { .. }
+            | Operation::Keep(_)
+            | Operation::Export { .. }
+            | Operation::Release { .. } => self.apply_move(operation),
             Operation::OpenPrefill { like, keep, new } => {
                 let tokens = self.tokens(like, keep, new);
                 if let Ok(opened) = self.engine.open_prefill(tokens.clone(), SALT, now) {
@@ -233,6 +270,59 @@ impl World {
             Operation::Drop { session } => self.engine.drop_session(&session.to_string()),
         }
         check(&self.engine);
+    }
+
+    /// What leaves is what the session holds.
+    fn check_export(&self, id: RoundId, live: &Live) {
+        if let Live::Export { length, source } = live {
+            for layer in 0..2 {
+                let held = read(&self.engine, id, layer, 0..*length);
+                assert!(held == source.read(layer, 0..*length), "wrong KV leaves");
+            }
+        }
+    }
+
+    fn apply_move(&mut self, operation: &Operation) {
+        let now = self.now;
+        match *operation {
+            Operation::Take { session, like, keep, new, idle } => {
+                let tokens = self.tokens(like, keep.min(BLOCKS * BLOCK_TOKENS - new), new);
+                let idle = Duration::from_secs(idle);
+                let name = session.to_string();
+                let moved =
+                    MovedSession { session: name, epoch: 1, salt: SALT, tokens: tokens.clone(), idle };
+                match self.engine.take_session(moved, now) {
+                    Ok((id, range)) => {
+                        let source = Source::new(&tokens);
+                        self.live.push((id, Live::Take { range: range.history..range.end, source }));
+                        self.last.insert(session, tokens);
+                    }
+                    Err(
+                        EngineError::SessionBusy { .. }
+                        | EngineError::SessionHeld { .. }
+                        | EngineError::KvExhausted { .. },
+                    ) => {}
+                    Err(error) => panic!("{error}"),
+                }
+            }
+            Operation::Keep(round) => self.with(round, |engine, id, live| {
+                let Live::Take { range, source } = live else { return Ok(()) };
+                for layer in 0..2 {
+                    engine.write_remote(id, layer, range.clone(), &source.read(layer, range.clone()))?;
+                }
+                engine.keep_session(id, now)
+            }),
+            Operation::Export { session } => {
+                let name = session.to_string();
+                if let Ok(held) = self.engine.held_session(&name, now) {
+                    let exported = self.engine.export_session(&name, &held.salt, held.tokens.clone(), now);
+                    let (source, length) = (Source::new(&held.tokens), held.tokens.len());
+                    self.live.push((exported.unwrap(), Live::Export { length, source }));
+                }
+            }
+            Operation::Release { session } => self.engine.release_session(&session.to_string(), 1, now),
+            _ => {}
+        }
     }
 
     /// Runs a call on a live round; refusals that its state or the pool's size explain are part of the game.
@@ -275,6 +365,7 @@ impl World {
                     }
                     continue;
                 }
+                Live::Take { .. } | Live::Export { .. } => panic!("it has no end of its own"),
             };
             let expected = alone(content, request.clone());
             assert_eq!(outcome.output(), expected.output());
@@ -286,6 +377,10 @@ impl World {
 
     /// Ends what waits for its caller; everything else must come to its end by itself.
     fn settle(&mut self) {
+        let moves = |(_, live): &(RoundId, Live)| matches!(live, Live::Take { .. } | Live::Export { .. });
+        while let Some(round) = self.live.iter().position(moves) {
+            self.apply(&Operation::Cancel(round));
+        }
         let waits = [Operation::RunLocal as fn(usize) -> Operation, Operation::Abort];
         for round in 0..self.live.len() {
             for operation in waits {

@@ -93,7 +93,7 @@ async fn measure(case: &Case) {
     let pool = (0..case.layers).map(|_| Mutex::new(vec![0; layer_bytes])).collect();
     let server = KvServer {
         tls: Arc::new(decode.server_config().unwrap()),
-        client_uri: identity(Role::Prefill).uri(),
+        client_uris: vec![identity(Role::Prefill).uri()],
         fingerprint,
         limits: Limits::default(),
         connections: 4,

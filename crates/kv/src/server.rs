@@ -35,8 +35,8 @@ impl Observer for NoObserver {
 pub struct KvServer<S> {
     /// TLS settings, from [`crate::tls::TlsFiles::server_config`].
     pub tls: Arc<rustls::ServerConfig>,
-    /// SAN URI that clients must have.
-    pub client_uri: String,
+    /// SAN URIs of clients, one of which they must have.
+    pub client_uris: Vec<String>,
     /// What clients' KV must have in common with the store's.
     pub fingerprint: Fingerprint,
     /// Sizes and times.

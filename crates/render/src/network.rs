@@ -39,7 +39,7 @@ fn ingress(input: &Input<'_>, role: Role) -> Vec<NetworkPolicyIngressRule> {
         Role::Decode => vec![
             from(clients(input), &[API]),
             from(vec![decode.clone(), operator], &[SIDECAR, CONTROL]),
-            from(vec![prefill], &[KV]),
+            from(vec![prefill, decode], &[KV]),
             scrapes(&[SIDECAR, CONTROL]),
         ],
         Role::Prefill => vec![from(vec![decode, operator], &[CONTROL]), scrapes(&[CONTROL])],
@@ -51,7 +51,7 @@ fn egress(input: &Input<'_>, role: Role) -> Vec<NetworkPolicyEgressRule> {
     let mut rules = vec![names_rule()];
     match role {
         Role::Decode => {
-            rules.push(to(vec![decode], &[numbered(CONTROL), numbered(SIDECAR)]));
+            rules.push(to(vec![decode], &[numbered(CONTROL), numbered(SIDECAR), numbered(KV)]));
             rules.push(to(vec![prefill], &[numbered(CONTROL)]));
             // The API server has no labels; it listens on one of these.
             rules.push(to(Vec::new(), &[tcp(443), tcp(6443)]));

@@ -195,7 +195,12 @@ fn draining(plan: &Plan) -> Verdict {
         pods => Verdict::new(
             Holds::True,
             const { Reason::new("PodsToGo") },
-            format!("no new sessions on {}", pods.join(", ")),
+            format!(
+                "no new sessions on {}; {} moved, {} to move",
+                pods.join(", "),
+                plan.drain.moved,
+                plan.drain.left
+            ),
         ),
     }
 }

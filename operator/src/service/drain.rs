@@ -18,6 +18,12 @@ pub struct Held {
     pub rounds: u64,
     /// Tokens whose KV it holds.
     pub kv_tokens: u64,
+    /// Sessions may still move from it.
+    pub moving: bool,
+    /// Sessions that are to move.
+    pub left: u64,
+    /// Sessions that have moved.
+    pub moved: u64,
 }
 
 /// What is to be done so that there are fewer decode pods.
@@ -31,6 +37,10 @@ pub struct Drain {
     pub unmark: Vec<String>,
     /// Pods that are on their way out.
     pub draining: Vec<String>,
+    /// Sessions that are to move from them.
+    pub left: u64,
+    /// Sessions that have moved from them.
+    pub moved: u64,
 }
 
 /// Decides for all decode Deployments of a revision. `wanted` are their replicas to be; `held` is what the sidecars said, and
@@ -65,7 +75,7 @@ pub fn drain(
         let mut done = true;
         for pod in victims {
             let name = pod.name_any();
-            let rounds = held.get(&name).map_or(0, |held| held.rounds);
+            let Held { rounds, moving, left, moved, .. } = held.get(&name).copied().unwrap_or_default();
             match since(pod) {
                 None => {
                     result.mark.push(name.clone());
@@ -74,7 +84,9 @@ pub fn drain(
                 // A pod that is not ready serves nobody.
                 Some(start) => {
                     let over = now.duration_since(start).unsigned_abs() >= timeout;
-                    done &= over || rounds == 0 || !is_ready(pod);
+                    done &= over || (rounds == 0 && !moving) || !is_ready(pod);
+                    result.left += left;
+                    result.moved += moved;
                 }
             }
             result.draining.push(name);
@@ -123,9 +135,14 @@ mod tests {
     }
 
     fn decide(observed: &Observed, count: i32, held: &[(&str, u64, u64)]) -> Drain {
-        let held = held.iter().map(|(name, rounds, kv_tokens)| {
-            ((*name).to_owned(), Held { rounds: *rounds, kv_tokens: *kv_tokens })
-        });
+        let held = held
+            .iter()
+            .map(|&(name, rounds, kv_tokens)| (name, Held { rounds, kv_tokens, ..Held::default() }));
+        decide_held(observed, count, &held.collect::<Vec<_>>())
+    }
+
+    fn decide_held(observed: &Observed, count: i32, held: &[(&str, Held)]) -> Drain {
+        let held = held.iter().map(|(name, held)| ((*name).to_owned(), *held));
         let wanted = [((Role::Decode, 1), count)].into();
         drain(observed, "r", &wanted, &held.collect(), Duration::from_secs(30), NOW.parse().unwrap())
     }
@@ -143,6 +160,21 @@ mod tests {
         assert_eq!(decide(&marked, 1, &[("a", 1, 0), ("b", 0, 100)]).replicas[&1], 1);
         // Another one does not take its place, though it holds less by now.
         assert_eq!(decide(&marked, 1, &[("a", 1, 0), ("b", 1, 100)]).draining, ["b"]);
+    }
+
+    #[test]
+    fn a_pod_goes_when_its_sessions_have_moved() {
+        let marked = observed(vec![pod("a", None), pod("b", Some("2026-01-01T00:00:50Z"))], 2);
+        let held = |rounds, moving, left, moved| Held { rounds, moving, left, moved, kv_tokens: 100 };
+        let stays = ("a", held(3, false, 0, 0));
+        let going = decide_held(&marked, 1, &[stays, ("b", held(0, true, 2, 3))]);
+        assert_eq!((going.replicas[&1], going.left, going.moved), (2, 2, 3));
+        // Nothing was found yet, which does not mean that nothing is there.
+        assert_eq!(decide_held(&marked, 1, &[stays, ("b", held(0, true, 0, 0))]).replicas[&1], 2);
+        assert_eq!(decide_held(&marked, 1, &[stays, ("b", held(1, false, 0, 5))]).replicas[&1], 2);
+        assert_eq!(decide_held(&marked, 1, &[stays, ("b", held(0, false, 0, 5))]).replicas[&1], 1);
+        let late = observed(vec![pod("a", None), pod("b", Some("2026-01-01T00:00:20Z"))], 2);
+        assert_eq!(decide_held(&late, 1, &[stays, ("b", held(0, true, 2, 3))]).replicas[&1], 1);
     }
 
     #[test]

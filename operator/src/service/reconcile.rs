@@ -161,8 +161,10 @@ fn tell_changes(
         context.tell(resource, EventType::Normal, const { Reason::new("RevisionSwitched") }, note);
     }
     if !plan.drain.mark.is_empty() {
-        let note =
-            format!("no new sessions on {}; they go when their rounds are over", plan.drain.mark.join(", "));
+        let note = format!(
+            "no new sessions on {}; they go when their rounds are over and their sessions have moved",
+            plan.drain.mark.join(", ")
+        );
         context.tell(resource, EventType::Normal, const { Reason::new("Draining") }, note);
     }
     for remark in &validated.remarks {

@@ -38,8 +38,29 @@ pub enum SidecarsError {
 
 #[derive(serde::Deserialize)]
 struct Status {
+    draining: bool,
     open_rounds: u64,
     held_kv_tokens: u64,
+    // Sidecars before this version move nothing.
+    #[serde(default)]
+    moving: bool,
+    #[serde(default)]
+    sessions_left: u64,
+    #[serde(default)]
+    sessions_moved: u64,
+}
+
+impl From<Status> for Held {
+    fn from(status: Status) -> Self {
+        Self {
+            rounds: status.open_rounds,
+            kv_tokens: status.held_kv_tokens,
+            // One that was not told yet, or has forgotten, has not begun.
+            moving: status.moving || !status.draining,
+            left: status.sessions_left,
+            moved: status.sessions_moved,
+        }
+    }
 }
 
 impl Sidecars {
@@ -71,7 +92,7 @@ impl Sidecars {
 
     async fn ask(&self, name: String, address: String) -> Option<(String, Held)> {
         let status: Status = self.http.get(address).send().await.ok()?.json().await.ok()?;
-        Some((name, Held { rounds: status.open_rounds, kv_tokens: status.held_kv_tokens }))
+        Some((name, status.into()))
     }
 
     /// Has a pod take nothing new, or take it again. A pod that does not answer is asked again at the next reconcile.
@@ -98,4 +119,28 @@ fn address(pod: &Pod, path: &str) -> Option<String> {
     let address: std::net::IpAddr = pod.status.as_ref()?.pod_ip.as_ref()?.parse().ok()?;
     let socket = std::net::SocketAddr::new(address, u16::try_from(ports::SIDECAR.number).ok()?);
     Some(format!("https://{socket}{path}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn a_sidecar_that_was_not_told_has_not_moved_its_sessions() {
+        let held = |draining, moving: Option<bool>| {
+            let mut status = json!({"draining": draining, "open_rounds": 1, "held_kv_tokens": 64});
+            if let Some(moving) = moving {
+                status["moving"] = moving.into();
+                status["sessions_left"] = 2.into();
+                status["sessions_moved"] = 3.into();
+            }
+            Held::from(serde_json::from_value::<Status>(status).unwrap())
+        };
+        assert!(held(false, Some(false)).moving && held(true, Some(true)).moving);
+        let done = Held { rounds: 1, kv_tokens: 64, moving: false, left: 2, moved: 3 };
+        assert_eq!(held(true, Some(false)), done);
+        assert_eq!(held(true, None), Held { left: 0, moved: 0, ..done });
+    }
 }

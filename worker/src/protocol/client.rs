@@ -9,12 +9,15 @@ use serde::de::DeserializeOwned;
 
 use super::ndjson::LineError;
 use super::{
-    Bind, BindAck, ErrorBody, ErrorDetail, EventStream, LoadReport, MAX_LINE, OpenRound, PrefillEvent,
-    PrefillTask, RoundEvent, RoundOpened, RunRound,
+    Bind, BindAck, DescribeSession, ErrorBody, ErrorDetail, EventStream, LoadReport, MAX_LINE, OpenRound,
+    PrefillEvent, PrefillTask, PullSession, PulledSession, PushSession, PushedSession, RoundEvent,
+    RoundOpened, RunRound, SessionContent, Sessions,
 };
 
 /// Largest answer that is not a stream, bytes.
 const MAX_ANSWER: usize = 1 << 20;
+/// Largest description of a session, bytes: a million tokens.
+const MAX_CONTENT: usize = 8 << 20;
 
 /// How long calls may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -203,6 +206,40 @@ impl ControlClient {
         Ok(EventStream::new(response, MAX_LINE, self.deadlines.prefill_silence))
     }
 
+    /// The sessions of a decode worker.
+    ///
+    /// # Errors
+    /// What keeps the worker from answering.
+    pub async fn sessions(&self) -> Result<Sessions, ClientError> {
+        self.answer(self.request(Method::GET, "/internal/v1/sessions"), self.deadlines.call).await
+    }
+
+    /// Has a decode worker pull a session's KV from another one.
+    ///
+    /// # Errors
+    /// `Refused` with the reason, or what keeps the worker from answering.
+    pub async fn pull_session(&self, pull: &PullSession) -> Result<PulledSession, ClientError> {
+        self.answer(self.post("/internal/v1/sessions/pull", pull), self.deadlines.call).await
+    }
+
+    /// What a session holds on a decode worker.
+    ///
+    /// # Errors
+    /// `Refused` with the reason, or what keeps the worker from answering.
+    pub async fn describe_session(&self, ask: &DescribeSession) -> Result<SessionContent, ClientError> {
+        let request = self.post("/internal/v1/sessions/describe", ask);
+        let body = self.body(request, self.deadlines.call, MAX_CONTENT).await?;
+        serde_json::from_slice(&body).map_err(ClientError::Answer)
+    }
+
+    /// Has a decode worker push a session's KV and let the session go; dropping the call cancels it.
+    ///
+    /// # Errors
+    /// `Refused` with the reason, or what keeps the worker from answering.
+    pub async fn push_session(&self, push: &PushSession) -> Result<PushedSession, ClientError> {
+        self.answer(self.post("/internal/v1/sessions/push", push), self.deadlines.call).await
+    }
+
     /// The worker's load now.
     ///
     /// # Errors
@@ -216,7 +253,7 @@ impl ControlClient {
     /// # Errors
     /// What keeps the worker from answering within `deadline`, and an answer that is not UTF-8.
     pub async fn load(&self, deadline: Duration) -> Result<String, ClientError> {
-        let body = self.body(self.request(Method::GET, "/metrics/load"), deadline).await?;
+        let body = self.body(self.request(Method::GET, "/metrics/load"), deadline, MAX_ANSWER).await?;
         String::from_utf8(body).map_err(|error| ClientError::Answer(serde::de::Error::custom(error)))
     }
 
@@ -278,7 +315,7 @@ impl ControlClient {
             .get(http::header::RETRY_AFTER)
             .and_then(|value| value.to_str().ok()?.parse().ok())
             .map(Duration::from_secs);
-        let body = tokio::time::timeout(after, collect(response)).await;
+        let body = tokio::time::timeout(after, collect(response, MAX_ANSWER)).await;
         match body.ok().and_then(Result::ok).and_then(|body| serde_json::from_slice::<ErrorBody>(&body).ok())
         {
             Some(body) => Err(ClientError::Refused { status, detail: body.error, retry_after }),
@@ -286,8 +323,13 @@ impl ControlClient {
         }
     }
 
-    async fn body(&self, request: RequestBuilder, deadline: Duration) -> Result<Vec<u8>, ClientError> {
-        let whole = async { collect(self.send(request).await?).await };
+    async fn body(
+        &self,
+        request: RequestBuilder,
+        deadline: Duration,
+        limit: usize,
+    ) -> Result<Vec<u8>, ClientError> {
+        let whole = async { collect(self.send(request).await?, limit).await };
         tokio::time::timeout(deadline, whole).await.map_err(|_| ClientError::Deadline { after: deadline })?
     }
 
@@ -296,16 +338,16 @@ impl ControlClient {
         request: RequestBuilder,
         deadline: Duration,
     ) -> Result<T, ClientError> {
-        serde_json::from_slice(&self.body(request, deadline).await?).map_err(ClientError::Answer)
+        serde_json::from_slice(&self.body(request, deadline, MAX_ANSWER).await?).map_err(ClientError::Answer)
     }
 }
 
 /// Reads a bounded body.
-async fn collect(mut response: reqwest::Response) -> Result<Vec<u8>, ClientError> {
+async fn collect(mut response: reqwest::Response, limit: usize) -> Result<Vec<u8>, ClientError> {
     let mut body = Vec::new();
     while let Some(chunk) = response.chunk().await.map_err(ClientError::Call)? {
-        if body.len() + chunk.len() > MAX_ANSWER {
-            return Err(ClientError::TooLarge { limit: MAX_ANSWER });
+        if body.len() + chunk.len() > limit {
+            return Err(ClientError::TooLarge { limit });
         }
         body.extend_from_slice(&chunk);
     }

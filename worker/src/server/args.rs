@@ -32,7 +32,7 @@ pub struct Args {
     /// Where a decode worker moves KV.
     #[arg(long, env = "AMPD_KV_LISTEN", default_value = "127.0.0.1:0")]
     pub kv_listen: SocketAddr,
-    /// How prefill workers reach --kv-listen, HOST:PORT; by default its bound address, unless that is a placeholder for
+    /// How other workers reach --kv-listen, HOST:PORT; by default its bound address, unless that is a placeholder for
     /// all addresses.
     #[arg(long, env = "AMPD_KV_ADVERTISE")]
     pub kv_advertise: Option<String>,

@@ -12,7 +12,7 @@ use http::{HeaderValue, StatusCode, header};
 use super::error::ApiError;
 use super::front::{Front, Side};
 use super::load::sample;
-use super::{prefill, rounds};
+use super::{moves, prefill, rounds};
 use crate::process::chain;
 use crate::protocol::{ErrorCode, LoadReport, ORCA_HEADER};
 
@@ -24,6 +24,10 @@ pub(super) fn router(front: Arc<Front>) -> Router {
         .route("/internal/v1/rounds/{id}/run", post(rounds::run))
         .route("/internal/v1/rounds/{id}", delete(rounds::cancel))
         .route("/internal/v1/prefills", post(prefill::prefill))
+        .route("/internal/v1/sessions", get(moves::sessions))
+        .route("/internal/v1/sessions/pull", post(moves::pull))
+        .route("/internal/v1/sessions/describe", post(moves::describe))
+        .route("/internal/v1/sessions/push", post(moves::push))
         .route("/internal/v1/probe", get(probe))
         .route("/metrics", get(metrics))
         .route("/metrics/load", get(metrics_load))

@@ -75,7 +75,10 @@ impl IntoResponse for ApiError {
 pub(super) fn engine_detail(error: &EngineError) -> ErrorDetail {
     let (code, param) = match error {
         EngineError::UnknownRound(_) => (ErrorCode::UnknownRound, None),
-        EngineError::WrongState { .. } | EngineError::NothingRemote { .. } => (ErrorCode::WrongState, None),
+        EngineError::WrongState { .. }
+        | EngineError::NothingRemote { .. }
+        | EngineError::SessionHeld { .. }
+        | EngineError::SessionNotHeld { .. } => (ErrorCode::WrongState, None),
         EngineError::StaleEpoch { .. } => (ErrorCode::StaleEpoch, None),
         EngineError::ContextLength { .. } => (ErrorCode::ContextLengthExceeded, None),
         EngineError::KvExhausted { .. } => (ErrorCode::KvExhausted, None),

@@ -84,10 +84,10 @@ impl Worker {
         }
     }
 
-    /// Rounds or tasks that are not over.
+    /// Rounds, tasks or moves that are not over.
     pub(super) fn busy(&self) -> usize {
         match &self.side {
-            Side::Decode(side) => side.table.len(),
+            Side::Decode(side) => side.table.len() + side.moves.len(),
             Side::Prefill(side) => side.queue.held(),
         }
     }

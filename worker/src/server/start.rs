@@ -17,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Args;
 use super::front::Front;
+use super::moves::PEERS;
 use super::phase::Lifecycle;
 use super::supervise::{Supervisor, supervise};
 use crate::certificates::Certificates;
@@ -54,8 +55,8 @@ pub enum ServerError {
         #[source]
         source: TlsError,
     },
-    /// The client of prefill workers cannot be set up.
-    #[error("calls to prefill workers cannot be set up")]
+    /// The client of other workers cannot be set up.
+    #[error("calls to other workers cannot be set up")]
     Client(#[from] ClientError),
     /// Metrics cannot be made.
     #[error("metrics cannot be set up")]
@@ -181,6 +182,8 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
     let kv_server = Arc::new(credentials.server_config().map_err(unusable)?);
     let prefill_uri = identity.peer(ampd_kv::tls::Role::Prefill).uri();
     let calls = credentials.client_config(Some(prefill_uri)).map_err(unusable)?;
+    let decode_uri = identity.peer(ampd_kv::tls::Role::Decode).uri();
+    let peer_calls = credentials.client_config(Some(decode_uri)).map_err(unusable)?;
     let kv_client = Arc::new(credentials.client_config(None).map_err(unusable)?);
     let metrics =
         WorkerMetrics::new(&format!("{}/{}", args.namespace, args.service), args.role.as_str(), &args.name)?;
@@ -206,10 +209,11 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         .with(uri(ampd_kv::tls::Role::Sidecar), Rights::All)
         .with(uri(ampd_kv::tls::Role::Monitor), Rights::Only(&[METRICS]))
         .with(uri(ampd_kv::tls::Role::Operator), Rights::Only(&[METRICS]));
-    let access = match args.role {
-        Role::Decode => access,
-        Role::Prefill => access.with(uri(ampd_kv::tls::Role::Decode), Rights::All),
+    let decode = match args.role {
+        Role::Decode => Rights::Only(&[PEERS]),
+        Role::Prefill => Rights::All,
     };
+    let access = access.with(uri(ampd_kv::tls::Role::Decode), decode);
     let supervisor = Supervisor {
         args,
         identity,
@@ -222,6 +226,7 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         kv_client,
         certificates,
         http: http_client(Some(calls))?,
+        peers: http_client(Some(peer_calls))?,
         shutdown,
     };
     let task = tokio::spawn(supervise(supervisor));

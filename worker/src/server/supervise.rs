@@ -19,6 +19,7 @@ use super::front::{Front, Side, Worker};
 use super::kv_store::{EngineStore, KvMetrics};
 use super::load::Load;
 use super::load_model::{Loaded, load};
+use super::moves::MoveSide;
 use super::phase::Phase;
 use super::prefill::{Dispatch, Order, PrefillSide, Queue, dispatch};
 use super::rounds::{DecodeSide, RoundTable};
@@ -46,7 +47,10 @@ pub(super) struct Supervisor {
     pub kv_server: Arc<rustls::ServerConfig>,
     pub kv_client: Arc<rustls::ClientConfig>,
     pub certificates: Certificates,
+    /// For calls to prefill workers.
     pub http: reqwest::Client,
+    /// For calls to decode workers.
+    pub peers: reqwest::Client,
     pub shutdown: CancellationToken,
 }
 
@@ -58,7 +62,7 @@ struct Serving {
     tasks: TaskTracker,
     stop_tasks: CancellationToken,
     stop_engine: CancellationToken,
-    kv: Option<KvClient>,
+    kv: KvClient,
 }
 
 /// Runs a worker to its end.
@@ -91,6 +95,7 @@ pub(super) async fn supervise(mut supervisor: Supervisor) -> Result<(), ServerEr
                     kv_server: supervisor.kv_server,
                     kv_client: supervisor.kv_client,
                     http: supervisor.http,
+                    peers: supervisor.peers,
                 };
                 let serving = context.serve(loaded, kv_listener);
                 match serving {
@@ -120,6 +125,7 @@ struct Context<'a> {
     kv_server: Arc<rustls::ServerConfig>,
     kv_client: Arc<rustls::ClientConfig>,
     http: reqwest::Client,
+    peers: reqwest::Client,
 }
 
 impl Context<'_> {
@@ -149,14 +155,15 @@ impl Context<'_> {
         );
         let load = Arc::new(load);
         let tasks = TaskTracker::new();
-        let mut kv = None;
+        let kv = KvClient::new(self.kv_client, fingerprint, Limits::default())
+            .map_err(ServerError::Fingerprint)?;
         let side = match (kv_listener, queue) {
             (Some((listener, address)), _) => {
                 let leases = Leases::new(options.max_open);
                 let prefill_uri = self.identity.peer(Member::Prefill).uri();
                 let server = KvServer {
                     tls: self.kv_server,
-                    client_uri: prefill_uri.clone(),
+                    client_uris: vec![prefill_uri.clone(), self.identity.uri()],
                     fingerprint,
                     limits: Limits::default(),
                     connections: KV_CONNECTIONS,
@@ -172,15 +179,13 @@ impl Context<'_> {
                     own_uri: self.identity.uri(),
                     prefill_uri,
                     http: self.http,
+                    moves: MoveSide::new(kv.clone(), self.peers),
                 }))
             }
             (None, queue) => {
-                let client = KvClient::new(self.kv_client, fingerprint, Limits::default())
-                    .map_err(ServerError::Fingerprint)?;
-                kv = Some(client.clone());
                 let side = Arc::new(PrefillSide {
                     queue: queue.unwrap_or_else(|| Arc::new(Queue::new(order))),
-                    kv: client,
+                    kv: kv.clone(),
                     decode_uri: self.identity.peer(Member::Decode).uri(),
                     token_budget: options.token_budget,
                 });
@@ -237,9 +242,7 @@ async fn run(
     front.cut.cancel();
     serving.stop_tasks.cancel();
     serving.tasks.wait().await;
-    if let Some(kv) = &serving.kv {
-        kv.shutdown().await;
-    }
+    serving.kv.shutdown().await;
     serving.stop_engine.cancel();
     if broken.is_none() {
         // The thread ends after its step; an end without a word is one too.

@@ -1,4 +1,4 @@
-//! Draining on request: nothing new is taken here, what runs goes on, and sessions move with their next round.
+//! Draining on request: nothing new is taken here, what runs goes on, and sessions move to other workers.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 
+use super::moves::Progress;
 use super::state::Shared;
 use super::wire::{DRAIN, DrainStatus, STATUS};
 use crate::http::Paths;
@@ -23,10 +24,13 @@ async fn status(State(shared): State<Arc<Shared>>) -> Json<DrainStatus> {
 
 async fn begin(State(shared): State<Arc<Shared>>) -> Json<DrainStatus> {
     shared.drain(true);
+    shared.move_sessions().await;
     Json(shared.drain_status())
 }
 
 async fn end(State(shared): State<Arc<Shared>>) -> Json<DrainStatus> {
+    // A session that moves at this moment stays, or has moved.
+    shared.moves.stop().await;
     shared.drain(false);
     Json(shared.drain_status())
 }
@@ -40,6 +44,7 @@ impl Shared {
 
     fn drain_status(&self) -> DrainStatus {
         let load = self.own.load();
+        let Progress { moving, left, moved, skipped } = self.moves.progress();
         DrainStatus {
             name: self.own.name().to_owned(),
             ready: self.own.ready() && !self.shutdown.is_cancelled(),
@@ -48,6 +53,10 @@ impl Shared {
             open_requests: self.metrics.http_inflight.get() as u64,
             sessions: load.sessions,
             held_kv_tokens: load.held_kv_tokens,
+            moving,
+            sessions_left: left,
+            sessions_moved: moved,
+            sessions_skipped: skipped,
         }
     }
 }

@@ -70,7 +70,7 @@ impl Shared {
         let before = known.as_ref().map(|binding| binding.worker.as_str());
         let wish = before.or(ask.hint.as_deref()).filter(|name| Some(*name) != ask.avoid.as_deref());
         let binding = self.bind_session(ask, floor, wish).await?;
-        if before.is_some() && before == ask.avoid.as_deref() {
+        if before.is_some() && before == ask.avoid.as_deref() && !ask.drains {
             self.metrics.bindings.with(["lost"]).inc();
         }
         let kind = match before {

@@ -106,6 +106,18 @@ pub(super) fn companion(session: &str, number: usize) -> String {
     }
 }
 
+/// The session whose binding says where rounds of this name run; `None` for a round that went on beside its session's,
+/// whose name no later round has.
+pub(super) fn bound_by(name: &str) -> Option<String> {
+    match name.split_once('/')? {
+        ("s", _) => Some(name.to_owned()),
+        (companion, rest) => {
+            let number = companion.strip_prefix('c')?;
+            number.parse::<usize>().is_ok().then(|| format!("s/{rest}"))
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
@@ -177,5 +189,13 @@ mod tests {
         assert_eq!(companion(&main, 0), main);
         assert_eq!(companion("s/t/x", 1), "c1/t/x");
         assert_ne!(companion("s/t/x", 1), main);
+        for session in [&main, "s/t/x", "s/t/a1/s/t/x"] {
+            for number in [0, 1, 15] {
+                assert_eq!(bound_by(&companion(session, number)).as_deref(), Some(session));
+            }
+        }
+        for aside in ["a0/s/t/x", "a7/c1/t/x"] {
+            assert_eq!(bound_by(aside), None);
+        }
     }
 }

@@ -86,9 +86,26 @@ impl Shared {
             hint: told.map(|told| told.binding.worker),
             after: failed.map(|failed| failed.after.max(failed.binding.epoch)),
             avoid: failed.filter(|failed| failed.lost).map(|failed| failed.binding.worker.clone()),
+            drains: false,
         };
         let binding = self.ask_home(&ask).await?;
         self.known.told(session, binding.clone(), now_s);
+        Ok(binding)
+    }
+
+    /// Has a session bound to another worker than the own one, which drains, unless it is so already. `epoch` is that of
+    /// its last binding here, `tokens` are those whose KV it has.
+    pub(super) async fn rebind(&self, session: &str, tokens: u64, epoch: u64) -> Result<Binding, Refusal> {
+        let ask = Resolve {
+            session: session.to_owned(),
+            tokens,
+            hint: None,
+            after: Some(epoch),
+            avoid: Some(self.own.name().to_owned()),
+            drains: true,
+        };
+        let binding = self.ask_home(&ask).await?;
+        self.known.told(session, binding.clone(), self.clock.now_s());
         Ok(binding)
     }
 

@@ -25,6 +25,7 @@ use super::inflight::Places;
 use super::lines::Lines;
 use super::members::Members;
 use super::model::{Estimate, guess};
+use super::moves::Moves;
 use super::naming::Naming;
 use super::own::OwnWorker;
 use super::resolve::Known;
@@ -109,6 +110,7 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         home: Home::new(config.session_ttl_s),
         known: Known::new(config.session_ttl_s),
         rounds: Rounds::new(config.session_ttl_s),
+        moves: Moves::default(),
         places: Places::new(config.max_inflight),
         tasks: TaskTracker::new(),
         served: TaskTracker::new(),

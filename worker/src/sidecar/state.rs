@@ -19,6 +19,7 @@ use super::inflight::Places;
 use super::lines::Lines;
 use super::members::Members;
 use super::model::Estimate;
+use super::moves::Moves;
 use super::own::OwnWorker;
 use super::peer::Peer;
 use super::resolve::Known;
@@ -59,6 +60,8 @@ pub(super) struct Shared {
     pub known: Known,
     /// The rounds that run on the own worker.
     pub rounds: Rounds,
+    /// Moving the own worker's sessions to others, while it is drained.
+    pub moves: Moves,
     /// Requests that may be served at once.
     pub places: Places,
     /// Everything that runs beside its caller.

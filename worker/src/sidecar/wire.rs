@@ -29,9 +29,12 @@ pub(super) struct Resolve {
     /// Bindings up to this epoch are of no use any more.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub after: Option<u64>,
-    /// A decode worker that was found to be lost: taken only if there is no other.
+    /// A decode worker that was found to be lost, or that drains: taken only if there is no other.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub avoid: Option<String>,
+    /// It drains.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub drains: bool,
 }
 
 /// Where a session is bound.
@@ -136,4 +139,12 @@ pub(super) struct DrainStatus {
     pub sessions: u32,
     /// Tokens of KV that are lost with it.
     pub held_kv_tokens: u64,
+    /// Whether there may be sessions left to move, or that move.
+    pub moving: bool,
+    /// Sessions that were found and not moved yet.
+    pub sessions_left: u64,
+    /// Sessions that have moved with their KV since the drain began.
+    pub sessions_moved: u64,
+    /// Sessions that could not: their next round computes their history anew.
+    pub sessions_skipped: u64,
 }

@@ -12,6 +12,7 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ampd_kv::tls::{CertificateAuthority, Identity, Role};
+use ampd_testkit::relay::Relay;
 use ampd_testkit::tiny_model::{Family, TinyModel};
 use ampd_worker::server;
 use ampd_worker::sidecar::{self, StartError};
@@ -86,6 +87,8 @@ pub struct Worker {
     /// Between everybody else and the worker.
     pub gate: Gate,
     pub kv_address: Option<SocketAddr>,
+    /// Between other workers and a decode worker's KV.
+    pub kv_relay: Relay,
     shutdown: CancellationToken,
     running: Option<server::Running>,
 }
@@ -310,6 +313,8 @@ impl Cluster {
 
 async fn worker(dir: &tempfile::TempDir, plan: &Plan, role: Role, name: String) -> Worker {
     let blocks = plan.kv_blocks[usize::from(role == Role::Prefill)];
+    // Where it leads to is known when the worker has its port.
+    let kv_relay = Relay::start(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), 9)).await.unwrap();
     let flags = [
         "worker".to_owned(),
         format!("--role={role}"),
@@ -322,15 +327,20 @@ async fn worker(dir: &tempfile::TempDir, plan: &Plan, role: Role, name: String) 
         "--threads=1".into(),
         format!("--kv-blocks={blocks}"),
         "--grace=0s".into(),
+        format!("--kv-advertise={}", kv_relay.address()),
     ];
     let shutdown = CancellationToken::new();
     let running = server::start(WorkerCli::parse_from(flags).args, shutdown.clone()).await.unwrap();
     let gate = Gate::before(running.address()).await;
+    if let Some(address) = running.kv_address() {
+        kv_relay.retarget(address);
+    }
     Worker {
         name,
         address: running.address(),
         gate,
         kv_address: running.kv_address(),
+        kv_relay,
         shutdown,
         running: Some(running),
     }

@@ -60,6 +60,18 @@ pub enum EngineError {
         /// The session.
         session: String,
     },
+    /// KV of the session is here already.
+    #[error("session {session} holds KV here already")]
+    SessionHeld {
+        /// The session.
+        session: String,
+    },
+    /// The session does not hold what is asked for (any more).
+    #[error("session {session} does not hold that KV here")]
+    SessionNotHeld {
+        /// The session.
+        session: String,
+    },
     /// The engine remembers as many sessions as it may, and all of them have a round.
     #[error("the engine already holds {limit} sessions")]
     TooManySessions {

@@ -135,14 +135,11 @@ impl Engine {
             self.waiting.remove(&age);
             self.running.remove(&age);
         }
-        if let Kind::Serve(serve) = &round.kind {
-            round.tokens.truncate(keep);
-            let sequence = Sequence {
-                salt: round.salt,
-                blocks: round.blocks[..keep.div_ceil(BLOCK_TOKENS)].to_vec(),
-                tokens: std::mem::take(&mut round.tokens),
-            };
-            self.kv.end_round(&serve.session, id.0, sequence);
+        let mut tokens = std::mem::take(&mut round.tokens);
+        if let Some(session) = round.session() {
+            tokens.truncate(keep);
+            let blocks = round.blocks[..keep.div_ceil(BLOCK_TOKENS)].to_vec();
+            self.kv.end_round(session, id.0, Sequence { salt: round.salt, blocks, tokens });
         }
         let (active, leased) = round.blocks.split_at(round.blocks.len() - round.leased);
         self.kv.release(leased, Holder::Leased);
@@ -203,7 +200,7 @@ impl Engine {
         Ok(())
     }
 
-    fn check_session(&self, session: &str, epoch: u64) -> Result<(), EngineError> {
+    pub(super) fn check_session(&self, session: &str, epoch: u64) -> Result<(), EngineError> {
         if session.len() > MAX_SESSION_NAME {
             let reason = format!("must be at most {MAX_SESSION_NAME} bytes, is {}", session.len());
             return Err(EngineError::InvalidParameter { field: "session", reason });
@@ -214,7 +211,7 @@ impl Engine {
         }
     }
 
-    fn bind_session(&mut self, session: &str, epoch: u64) -> Result<(), EngineError> {
+    pub(super) fn bind_session(&mut self, session: &str, epoch: u64) -> Result<(), EngineError> {
         let limit = self.options.max_sessions;
         if self.kv.bind(session, epoch, limit) { Ok(()) } else { Err(EngineError::TooManySessions { limit }) }
     }

@@ -17,17 +17,30 @@ impl From<Short> for EngineError {
 
 /// Which rounds a call is for.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Role {
+pub(super) enum Role {
     /// A session's round that another worker prefills.
     Decode,
     /// A prefill for another worker.
     Prefill,
+    /// A session that comes from another worker.
+    Move,
+}
+
+impl Role {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "a session's round",
+            Self::Prefill => "a prefill",
+            Self::Move => "a session on its way here",
+        }
+    }
 }
 
 fn role(round: &Round) -> Role {
     match round.kind {
         Kind::Serve(_) => Role::Decode,
         Kind::Prefill { .. } => Role::Prefill,
+        Kind::Move { .. } => Role::Move,
     }
 }
 
@@ -66,7 +79,7 @@ impl Engine {
         Ok(range)
     }
 
-    /// Writes KV that another worker computed, in any order; what was written before may be written again.
+    /// Writes KV that another worker has, in any order; what was written before may be written again.
     ///
     /// # Errors
     /// `UnknownRound`, `WrongState`, `OutOfRange`, `TransferLength`, `Backend`.
@@ -77,7 +90,8 @@ impl Engine {
         tokens: Range<usize>,
         data: &[u8],
     ) -> Result<(), EngineError> {
-        self.fill(id, Role::Decode, layer, tokens, data)
+        let expected = if role(self.round(id)?) == Role::Move { Role::Move } else { Role::Decode };
+        self.fill(id, expected, layer, tokens, data)
     }
 
     /// Accepts the written KV; the round computes its last prompt token and decodes.
@@ -217,14 +231,14 @@ impl Engine {
         Ok(())
     }
 
-    fn filling(&self, id: RoundId, expected: Role) -> Result<&Filling, EngineError> {
+    pub(super) fn filling(&self, id: RoundId, expected: Role) -> Result<&Filling, EngineError> {
         let round = self.round(id)?;
         match &round.state {
             State::Filling(filling) if role(round) == expected => Ok(filling),
             _ if role(round) != expected => Err(EngineError::WrongState {
                 round: id,
-                state: if expected == Role::Decode { "a prefill" } else { "a session's round" },
-                expected: if expected == Role::Decode { "a session's round" } else { "a prefill" },
+                state: role(round).name(),
+                expected: expected.name(),
             }),
             _ => Err(wrong_state(round, "waiting for KV")),
         }
@@ -265,6 +279,18 @@ impl Engine {
 
     /// Takes `range`, if all of it has arrived, as valid, and queues the round.
     fn accept(&mut self, id: RoundId, expected: Role, range: Range<usize>) -> Result<(), EngineError> {
+        self.complete(id, expected, range)?;
+        self.queue(id);
+        Ok(())
+    }
+
+    /// Takes `range`, if all of it has arrived, as valid.
+    pub(super) fn complete(
+        &mut self,
+        id: RoundId,
+        expected: Role,
+        range: Range<usize>,
+    ) -> Result<(), EngineError> {
         if let Some((layer, written)) = self.filling(id, expected)?.incomplete(&range) {
             return Err(EngineError::IncompleteTransfer { layer, written, needed: range.len() });
         }
@@ -273,7 +299,6 @@ impl Engine {
             round.computed = range.end;
         }
         self.seal(id);
-        self.queue(id);
         Ok(())
     }
 

@@ -52,6 +52,11 @@ pub(super) enum Kind {
         /// Tokens that the hook has seen or need not see.
         shown: usize,
     },
+    /// Takes in the KV of a session that comes from another worker; it computes nothing.
+    Move {
+        /// The session.
+        session: String,
+    },
 }
 
 /// What only a session's round has.
@@ -95,6 +100,15 @@ pub(super) struct Round {
 }
 
 impl Round {
+    /// The session whose round it is.
+    pub(super) fn session(&self) -> Option<&str> {
+        match &self.kind {
+            Kind::Serve(serve) => Some(&serve.session),
+            Kind::Move { session } => Some(session),
+            Kind::Prefill { .. } => None,
+        }
+    }
+
     /// Tokens still to compute before the next one can be sampled.
     pub(super) fn remaining(&self) -> usize {
         self.tokens.len() - self.computed
@@ -122,6 +136,7 @@ impl Round {
             Kind::Serve(_) if self.wants_all_logits() => 0,
             Kind::Serve(_) => self.tokens.len() - 1,
             Kind::Prefill { shown } => *shown,
+            Kind::Move { .. } => 0,
         }
     }
 

@@ -112,6 +112,8 @@ impl Engine {
                     let mut output = Output { id: part.round, serve, tokens, context, candidates };
                     output.take_up(part, &rows, &mut report.events)
                 }
+                // It takes part in no step.
+                Kind::Move { .. } => continue,
             };
             match outcome {
                 Ok(None) => {}

@@ -6,7 +6,7 @@ use super::blocks::{BlockPool, Class, Holder};
 use super::chain::ChainHash;
 use super::prefix::PrefixCache;
 use super::sessions::{Sequence, SessionTable};
-use super::stamp::Clock;
+use super::stamp::{Clock, Stamp};
 use super::{Ledger, LedgerError};
 use crate::backend::BLOCK_TOKENS;
 
@@ -121,23 +121,47 @@ impl KvManager {
         if available < count {
             return Err(Short { needed: count, available });
         }
-        while self.ledger().free < count && self.evict() {}
+        while self.ledger().free < count && self.evict(None) {}
+        Ok((0..count).filter_map(|_| self.pool.take(holder)).collect())
+    }
+
+    /// The same, giving up only what was used last before `before`, and nothing without it. What was given up stays so
+    /// when there is too little of it.
+    ///
+    /// # Errors
+    /// When fewer can be had in this way.
+    pub fn allocate_unused(
+        &mut self,
+        count: usize,
+        holder: Holder,
+        before: Option<Instant>,
+    ) -> Result<Vec<u32>, Short> {
+        // Nothing is given up in vain where even everything would not do.
+        if self.ledger().available() >= count && before.is_some() {
+            while self.ledger().free < count && self.evict(before) {}
+        }
+        let free = self.ledger().free;
+        if free < count {
+            return Err(Short { needed: count, available: free });
+        }
         Ok((0..count).filter_map(|_| self.pool.take(holder)).collect())
     }
 
     /// Gives up the last block of the least recently used session, or the least recently used prefix block, whichever
-    /// was used longer ago. False when there is nothing to give up.
-    fn evict(&mut self) -> bool {
+    /// was used longer ago. False when there is nothing to give up that was used before `before`.
+    fn evict(&mut self, before: Option<Instant>) -> bool {
         let pool = &self.pool;
+        let yields = |used: Stamp| before.is_none_or(|before| used.is_before(before));
         let session = self.sessions.oldest_holding(|block| pool.class(block) == Class::Cached);
-        match (session, self.prefix.oldest_loose()) {
+        let session = session.filter(|(used, _)| yields(*used));
+        match (session, self.prefix.oldest_loose().filter(|(used, _)| yields(*used))) {
             (Some((session_used, _)), Some((prefix_used, block))) if prefix_used < session_used => {
                 self.unseal(block);
             }
             (None, Some((_, block))) => self.unseal(block),
             (Some((_, name)), _) => self.shorten(&name),
             // Cached blocks may lie before a session's last block that is in use.
-            (None, None) => match self.sessions.oldest_holding(|_| true) {
+            (None, None) => match self.sessions.oldest_holding(|_| true).filter(|(used, _)| yields(*used)) {
                 Some((_, name)) => self.shorten(&name),
                 None => return false,
             },
@@ -278,6 +302,16 @@ impl KvManager {
     pub fn drop_session(&mut self, name: &str) {
         // This is no use of its blocks: those in the prefix cache keep the time of their last one.
         for block in self.sessions.remove(name).unwrap_or_default().blocks {
+            self.release_one(block, Holder::Session);
+        }
+    }
+
+    /// Takes from an idle session what it holds, and raises its epoch.
+    pub fn release_session(&mut self, name: &str, epoch: u64) {
+        let used = self.clock.stamp();
+        self.sessions.bind(name, epoch, used);
+        // This is no use of its blocks: those in the prefix cache keep the time of their last one.
+        for block in self.sessions.truncate(name, 0) {
             self.release_one(block, Holder::Session);
         }
     }

@@ -16,12 +16,16 @@ pub struct Sequence {
     pub blocks: Vec<u32>,
 }
 
-struct Session {
-    epoch: u64,
+/// A session.
+pub struct Session {
+    /// The epoch that it is bound with.
+    pub epoch: u64,
     /// The round that the session has, by number; while there is one, `sequence` is empty.
     round: Option<u64>,
-    sequence: Sequence,
-    used: Stamp,
+    /// What it holds.
+    pub sequence: Sequence,
+    /// When it was used last.
+    pub used: Stamp,
 }
 
 /// Sessions by name. It never changes a block's holders itself.
@@ -57,6 +61,24 @@ impl SessionTable {
     #[must_use]
     pub fn has_round(&self, name: &str, round: u64) -> bool {
         self.sessions.get(name).is_some_and(|session| session.round == Some(round))
+    }
+
+    /// Sessions that have a round.
+    #[must_use]
+    pub fn busy(&self) -> usize {
+        self.sessions.len() - self.idle.len()
+    }
+
+    /// The session, if it has no round.
+    #[must_use]
+    pub fn idle(&self, name: &str) -> Option<&Session> {
+        self.sessions.get(name).filter(|session| session.round.is_none())
+    }
+
+    /// Sessions without a round that hold blocks, most recently used first.
+    pub fn idle_holding(&self) -> impl Iterator<Item = (&str, &Session)> {
+        let named = |name: &'_ Arc<str>| self.sessions.get_key_value(name);
+        self.holding.values().rev().filter_map(named).map(|(name, session)| (&**name, session))
     }
 
     /// The session's sequence; empty while it has a round.

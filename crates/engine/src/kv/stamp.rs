@@ -15,6 +15,18 @@ impl Stamp {
     pub fn is_older(&self, now: Instant, ttl: Duration) -> bool {
         self.at.is_none_or(|at| now.saturating_duration_since(at) > ttl)
     }
+
+    /// Whether the moment lies before this one.
+    #[must_use]
+    pub fn is_before(&self, moment: Instant) -> bool {
+        self.at.is_none_or(|at| at < moment)
+    }
+
+    /// How long ago the moment was.
+    #[must_use]
+    pub fn age(&self, now: Instant) -> Duration {
+        self.at.map_or(Duration::MAX, |at| now.saturating_duration_since(at))
+    }
 }
 
 /// Gives stamps. Its time is what the caller last said and never goes back.

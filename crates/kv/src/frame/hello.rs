@@ -10,7 +10,8 @@ pub const VERSION: u16 = 1;
 
 const MAGIC: &[u8; 8] = b"AMPD-KV\n";
 
-/// The number of the only role that connects: prefill.
+/// The number of the only role that connects: whoever brings KV, which a prefill worker computes and a decode worker has
+/// when a session leaves it.
 pub const PREFILL: u8 = 1;
 
 /// The client's introduction.

@@ -35,8 +35,8 @@ impl<S: KvStore> KvServer<S> {
         let limit = self.limits.handshake;
         let greeting = async {
             let Frame::Hello(hello) = reader.next().await? else { return Err(Reason::Protocol) };
-            if peer_uri != self.client_uri {
-                tracing::warn!(peer = peer_uri, expected = self.client_uri, "KV peer is someone else");
+            if self.client_uris.iter().all(|known| known != peer_uri) {
+                tracing::warn!(peer = peer_uri, expected = ?self.client_uris, "KV peer is someone else");
                 return Err(Reason::Identity);
             }
             if hello.role != PREFILL {

@@ -102,7 +102,7 @@ async fn drive(tls: Arc<rustls::ServerConfig>, data: &[u8]) {
     let store = Arc::new(Zeros::default());
     let server = KvServer {
         tls,
-        client_uri: CLIENT.to_owned(),
+        client_uris: vec![CLIENT.to_owned()],
         fingerprint: FINGERPRINT,
         limits,
         connections: 1,

@@ -196,7 +196,7 @@ impl Owner {
         let (store, heard, leases) = (Arc::new(store), Arc::new(Heard::default()), Leases::new(8));
         let server = KvServer {
             tls: Arc::new(CERTIFICATES.decode.server_config().unwrap()),
-            client_uri: identity(Role::Prefill).uri(),
+            client_uris: vec![identity(Role::Prefill).uri()],
             fingerprint: FINGERPRINT,
             limits,
             connections: 8,

@@ -12,6 +12,7 @@ use crate::family::{Counters, Gauges, Histograms};
 const OBJECTIVES: &[&str] = &["ttft", "itl", "both"];
 const ROUNDS: &[&str] = &["1", "2-4", "5-9", "10+"];
 const BINDINGS: &[&str] = &["new", "rebound", "lost"];
+const MOVES: &[&str] = &["moved", "overtaken", "no_room", "nowhere", "nameless", "failed"];
 /// Workers that a sidecar follows are far fewer.
 const WORKERS: usize = 256;
 /// Routes of the service with their status codes.
@@ -51,6 +52,12 @@ metrics! {
     bindings: Counters<1> = "ampd_bindings_total", "bindings",
         "Bindings of sessions to decode workers: new ones, to another worker than before, lost ones.",
         { labels: &[Label::fixed("kind", BINDINGS)] };
+    session_moves: Counters<1> = "ampd_session_moves_total", "sessions",
+        "Sessions of the drained decode worker that were to move, by outcome: moved with their KV; left, because a round was \
+        sooner, no worker had room, there was no other worker, no next round can ask for them, or the transfer failed.",
+        { labels: &[Label::fixed("outcome", MOVES)] };
+    session_moved_tokens: IntCounter = "ampd_session_moved_tokens_total", "tokens",
+        "Tokens whose KV the sessions had that moved.", {};
     bound_sessions: Gauge = "ampd_bound_sessions", "sessions", "Sessions whose binding this sidecar keeps.", {};
 
     signal_age_seconds: Gauges<1> = "ampd_signal_age_seconds", "seconds",

@@ -60,7 +60,7 @@ metrics! {
         "Times that reordering let a later prefill go before.", {};
 
     kv_transfer_bytes: Counters<1> = "ampd_worker_kv_transfer_bytes_total", "bytes",
-        "KV moved, by direction as the prefill worker sees it: pulled histories, pushed increments.",
+        "KV moved, by direction as the worker sees it that connects: pulled histories, pushed increments and sessions.",
         { labels: &[Label::fixed("direction", DIRECTIONS)] };
     kv_transfer_seconds: Histograms<1> = "ampd_worker_kv_transfer_seconds", "seconds",
         "Time of a KV transfer, by direction.", { labels: &[Label::fixed("direction", DIRECTIONS)], buckets: TRANSFERS };

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ampd_engine::core::{
-    Engine, EngineError, Event, LedgerError, Opened, PrefillOpened, RoundId, RoundRequest, StepReport,
+    Engine, EngineError, Event, LedgerError, MovedSession, Opened, PrefillOpened, RemoteRange, RoundId,
+    RoundRequest, StepReport,
 };
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
@@ -67,6 +68,26 @@ impl Core {
     ) -> Result<(PrefillOpened, RoundGuard), EngineError> {
         let opened = self.engine.open_prefill(tokens, salt, Instant::now())?;
         Ok((opened, RoundGuard::new(opened.id, self.cancels.clone())))
+    }
+
+    /// Begins to take in a session from another worker.
+    pub(in crate::server) fn take_session(
+        &mut self,
+        moved: MovedSession,
+    ) -> Result<(RemoteRange, RoundGuard), EngineError> {
+        let (id, range) = self.engine.take_session(moved, Instant::now())?;
+        Ok((range, RoundGuard::new(id, self.cancels.clone())))
+    }
+
+    /// Pins a session's KV for another worker.
+    pub(in crate::server) fn export_session(
+        &mut self,
+        session: &str,
+        salt: &[u8; 32],
+        tokens: Vec<u32>,
+    ) -> Result<RoundGuard, EngineError> {
+        let id = self.engine.export_session(session, salt, tokens, Instant::now())?;
+        Ok(RoundGuard::new(id, self.cancels.clone()))
     }
 
     /// Starts an opened prefill: its new KV and its end are told to the two receivers.

@@ -110,10 +110,8 @@ pub(in crate::server) async fn run(
     let side = worker.decode()?;
     let name = parse_name(&name)?;
     let run: RunRound = read_json(&headers, body, BodyLimits::default()).await?;
-    if let PrefillTarget::Remote(remote) = &run.prefill
-        && !reqwest::Url::parse(&remote.url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"))
-    {
-        return Err(ApiError::parameter("prefill.remote.url", "must be an http or https address"));
+    if let PrefillTarget::Remote(remote) = &run.prefill {
+        check_url("prefill.remote.url", &remote.url)?;
     }
     let trace = TraceContext::from_headers(&headers);
     let (waiting, entry) = side.table.run(name)?;
@@ -163,6 +161,12 @@ pub(in crate::server) async fn cancel(
     let worker = front.loaded()?;
     worker.decode()?.table.cancel(parse_name(&name)?);
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Whether another worker could be called there.
+pub(in crate::server) fn check_url(field: &str, url: &str) -> Result<(), ApiError> {
+    let is_http = reqwest::Url::parse(url).is_ok_and(|url| matches!(url.scheme(), "http" | "https"));
+    if is_http { Ok(()) } else { Err(ApiError::parameter(field, "must be an http or https address")) }
 }
 
 fn parse_name(name: &str) -> Result<u64, ApiError> {

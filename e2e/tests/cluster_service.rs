@@ -109,7 +109,11 @@ async fn nothing_fails_while_a_service_changes() -> anyhow::Result<()> {
 async fn all_changes(namespace: &Namespace) -> anyhow::Result<()> {
     let replicas = |role: &str, count: u32| json!({"spec": {role: {"replicas": {"min": count}}}});
     changes(namespace, "decode 2 -> 3", replicas("decode", 3)).await?;
+    let watched = tokio::spawn(last_drain(namespace.clone()));
     changes(namespace, "decode 3 -> 1", replicas("decode", 1)).await?;
+    let drain = watched.await??;
+    eprintln!("{drain}");
+    assert!(!drain.contains("; 0 sessions have moved"), "{drain}");
     changes(namespace, "prefill 1 -> 2", replicas("prefill", 2)).await?;
     changes(namespace, "prefill 2 -> 1", replicas("prefill", 1)).await?;
     kill_leader(namespace).await?;
@@ -124,6 +128,19 @@ async fn all_changes(namespace: &Namespace) -> anyhow::Result<()> {
     eprintln!("a decode pod deleted and replaced: {:.1} s", start.elapsed().as_secs_f64());
     without_api_server(Duration::from_secs(30)).await?;
     changes(namespace, "prefill 1 -> 0", replicas("prefill", 0)).await
+}
+
+/// What the service said last of a drain, when it is over.
+async fn last_drain(namespace: Namespace) -> anyhow::Result<String> {
+    let mut last = namespace.reason("smollm2", "Draining", "PodsToGo", LIMIT).await?;
+    loop {
+        let found = namespace.api::<AMPDService>().get("smollm2").await?;
+        match condition(Some(&found), "Draining") {
+            Some((_, reason, message)) if reason == "PodsToGo" => last = message,
+            _ => return Ok(last),
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 /// Nothing reaches the API server for so long.

@@ -196,7 +196,7 @@ fn draining(plan: &Plan) -> Verdict {
             Holds::True,
             const { Reason::new("PodsToGo") },
             format!(
-                "no new sessions on {}; {} moved, {} to move",
+                "no new sessions on {}; {} sessions have moved, {} are to move",
                 pods.join(", "),
                 plan.drain.moved,
                 plan.drain.left

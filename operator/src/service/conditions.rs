@@ -1,6 +1,8 @@
 //! The conditions of a service, from what is wanted and what there is. Each is a chain of checks: the first that fails is the
 //! reason.
 
+use std::cmp::Reverse;
+
 use ampd_api::service::PlannerMode;
 use ampd_render::{Role, labels};
 use k8s_openapi::api::apps::v1::Deployment;
@@ -10,7 +12,7 @@ use super::build::Plan;
 use super::dereference::Observed;
 use super::kinds::Kind;
 use super::observed::{is_over, is_ready, label, role_of};
-use super::pod_trouble::{Trouble, trouble};
+use super::pod_trouble::{Trouble, WAITING, trouble};
 use super::validate::Validated;
 use crate::condition::{ConditionType, Holds, NewCondition, Reason};
 
@@ -142,15 +144,23 @@ fn role(validated: &Validated, observed: &Observed, plan: &Plan, role: Role) -> 
         };
     }
     let of_newest = |pod: &&Pod| label(*pod, labels::REVISION) == Some(validated.newest.as_str());
-    let troubles = observed.pods_of(role).filter(of_newest).filter_map(trouble);
-    match troubles
-        .min_by_key(|trouble| (trouble.reason == super::pod_trouble::WAITING, trouble.message.clone()))
-    {
+    match first_trouble(observed.pods_of(role).filter(of_newest)) {
         Some(Trouble { reason, message }) => {
             Verdict::new(Holds::False, reason, format!("{numbers}; {message}"))
         }
         None => Verdict::new(Holds::False, const { Reason::new("Starting") }, numbers),
     }
+}
+
+/// The trouble to tell: of the youngest pod that has one, since it is what came of the manifest's last change. One that only
+/// waits for its turn says least.
+fn first_trouble<'a>(pods: impl Iterator<Item = &'a Pod>) -> Option<Trouble> {
+    let troubles = pods.filter_map(|pod| Some((pod, trouble(pod)?)));
+    let first = troubles.min_by_key(|(pod, trouble)| {
+        let made = pod.metadata.creation_timestamp.as_ref().map(|time| time.0);
+        (trouble.reason == WAITING, Reverse(made), trouble.message.clone())
+    });
+    first.map(|(_, trouble)| trouble)
 }
 
 fn ready(validated: &Validated, observed: &Observed, decode: &Verdict, prefill: &Verdict) -> Verdict {
@@ -222,5 +232,28 @@ mod tests {
         };
         assert_eq!((counted(3, 3), counted(4, 3)), (2, 0));
         assert_eq!(updated_replicas(&Deployment::default()), 0);
+    }
+
+    #[test]
+    fn the_youngest_pod_in_trouble_tells_what_it_is() {
+        let pod = |name: &str, minute: u32, waiting: &str| -> Pod {
+            serde_json::from_value(json!({
+                "metadata": {"name": name, "creationTimestamp": format!("2026-01-01T00:{minute:02}:00Z")},
+                "status": {"containerStatuses": [{
+                    "name": "worker", "image": "i", "imageID": "", "ready": false, "restartCount": 0,
+                    "state": {"waiting": {"reason": waiting, "message": "words"}},
+                }]},
+            }))
+            .unwrap()
+        };
+        let pods = [
+            pod("a", 1, "ErrImagePull"),
+            pod("c", 2, "ErrImageNeverPull"),
+            pod("b", 2, "ErrImagePull"),
+            pod("d", 3, "ContainerCreating"),
+        ];
+        let found = first_trouble(pods.iter()).unwrap();
+        assert!(found.message.starts_with("pod b"), "{found:?}");
+        assert_eq!(first_trouble(pods[3..].iter()), None);
     }
 }

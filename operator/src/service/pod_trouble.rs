@@ -105,8 +105,10 @@ fn container_trouble(pod: &str, container: &ContainerStatus) -> Option<Trouble> 
 fn last_words(log: &str) -> String {
     let Some(line) = log.lines().map(str::trim).rfind(|line| !line.is_empty()) else { return String::new() };
     let said = serde_json::from_str::<serde_json::Value>(line).ok().and_then(|line| {
-        let fields = line.get("fields").unwrap_or(&line);
-        let part = |key: &str| fields.get(key).and_then(|value| value.as_str()).map(str::to_owned);
+        let places = [Some(&line), line.get("fields")];
+        let part = |key: &str| {
+            places.into_iter().flatten().find_map(|place| place.get(key)?.as_str()).map(str::to_owned)
+        };
         match (part("message"), part("error")) {
             (Some(message), Some(error)) => Some(format!("{message}: {error}")),
             (message, error) => message.or(error),
@@ -148,7 +150,7 @@ mod tests {
 
     #[test]
     fn a_programs_last_words_are_told() {
-        let log = "{\"level\":\"INFO\",\"message\":\"loading\"}\n{\"level\":\"ERROR\",\"message\":\"the worker ends\",\"error\":\"cannot load the model: no such file\"}\n";
+        let log = "{\"level\":\"INFO\",\"message\":\"loading\"}\n{\"fields\":{\"error\":\"cannot load the model: no such file\"},\"level\":\"ERROR\",\"message\":\"the worker ends\"}\n";
         let last = json!({"terminated": {"exitCode": 78, "reason": "Error", "message": log}});
         let found = of(&container(&json!({"waiting": {"reason": "CrashLoopBackOff"}}), &last, 3)).unwrap();
         assert_eq!(found.reason.as_str(), "ContainerFails");

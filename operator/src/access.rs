@@ -22,8 +22,8 @@ const fn rule(
     Rule { api_groups, resources, verbs }
 }
 
-/// Children are watched, applied, which is creating and patching, and removed.
-const CHILD: &[&str] = &["create", "delete", "list", "patch", "watch"];
+/// Children are watched, looked at before one is made, applied, which is creating and patching, and removed.
+const CHILD: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
 
 /// In the namespaces of services.
 pub const SERVICES: &[Rule] = &[
@@ -39,7 +39,7 @@ pub const SERVICES: &[Rule] = &[
     rule(
         &["monitoring.coreos.com"],
         &["podmonitors", "prometheusrules"],
-        &["create", "delete", "list", "patch"],
+        &["create", "delete", "get", "list", "patch"],
     ),
     rule(&[""], &["pods"], &["list", "patch", "watch"]),
     // By name, never listed.

@@ -13,7 +13,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, PartialObjectMeta};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
-use kube::runtime::controller::{Action, Config, Controller};
+use kube::runtime::controller::{self, Action, Config, Controller};
 use kube::runtime::reflector::ObjectRef;
 use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt as _};
@@ -87,7 +87,12 @@ pub async fn run(scope: Scope, context: Arc<Context>, concurrency: u16, stop: Ca
         .for_each(|result| {
             // What a reconcile ran into is told by `one`; what is left are the watches.
             if let Err(error) = result
-                && !matches!(error, kube::runtime::controller::Error::ReconcilerFailed(..))
+                && !matches!(
+                    error,
+                    controller::Error::ReconcilerFailed(..)
+                        // A service that was deleted before its turn came.
+                        | controller::Error::ObjectNotFound(..)
+                )
             {
                 metrics.watch_restarts.with(["AMPDService"]).inc();
                 tracing::warn!(error = &error as &dyn std::error::Error, "a watch is started again");

@@ -87,6 +87,12 @@ impl ReconcileError {
         self.reason().as_str()
     }
 
+    /// Whether it is about one object, and others may be written all the same.
+    #[must_use]
+    pub fn is_of_one_object(&self) -> bool {
+        matches!(self, Self::ChildRefused { .. } | Self::NameConflict { .. })
+    }
+
     /// Whether only another manifest can help.
     #[must_use]
     pub fn needs_another_manifest(&self) -> bool {

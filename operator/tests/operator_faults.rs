@@ -367,3 +367,37 @@ async fn the_operator_asks_for_nothing_that_it_may_not_do() {
         assert!(allows(access::SERVICES, group, resource, verb), "{verb} {resource} of {group:?}");
     }
 }
+
+#[tokio::test]
+async fn what_belongs_to_another_is_left_alone() {
+    let fake = world();
+    let services = Api::<k8s_openapi::api::core::v1::Service>::namespaced(fake.admin("team"), "team");
+    let theirs = json!({
+        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "chat", "namespace": "team"},
+        "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 5432}]},
+    });
+    services.create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
+    let path = "/api/v1/namespaces/team/services/chat";
+    let before = fake.object(path);
+    store(&fake).await;
+    let running = operator(&fake);
+    let told = async {
+        while !is_conflict(&fake) {
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(LIMIT, told).await.expect("the conflict is told");
+    assert_eq!(fake.object(path), before);
+    // The others are there all the same.
+    assert_eq!(fake.objects("/apis/apps/v1/namespaces/team/deployments").len(), 2);
+    services.delete("chat", &DeleteParams::default()).await.unwrap();
+    rests(&fake).await;
+    assert_eq!(fake.object(path).unwrap()["metadata"]["ownerReferences"][0]["name"], "chat");
+    running.abort();
+}
+
+fn is_conflict(fake: &FakeApi) -> bool {
+    let object = fake.object("/apis/ampd.dev/v1alpha1/namespaces/team/ampdservices/chat").unwrap();
+    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
+    conditions.iter().any(|condition| condition["type"] == "Ready" && condition["reason"] == "NameConflict")
+}

@@ -34,7 +34,7 @@ pub struct Children {
 #[must_use]
 pub fn children(input: &Input<'_>) -> Children {
     let spec = &input.resource.spec;
-    let newest = revision(&spec.model);
+    let newest = revision(spec);
     let active = input.facts.active_revision.as_deref().unwrap_or(&newest);
     let deployments = input
         .facts

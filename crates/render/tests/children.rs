@@ -113,12 +113,12 @@ fn pods_meet_the_restricted_standard() {
 
 #[test]
 fn another_model_is_another_revision_and_another_bound_is_not() {
-    let model = |text: &str| ampd_api::parse(text.as_bytes()).unwrap().spec.model;
-    let base = revision(&model(SMALL));
+    let spec = |text: &str| ampd_api::parse(text.as_bytes()).unwrap().spec;
+    let base = revision(&spec(SMALL));
     assert_eq!(base.len(), 8);
-    assert_ne!(base, revision(&model(&SMALL.replace("m.gguf", "n.gguf"))));
-    assert_eq!(base, revision(&model(&SMALL.replace("{name: m,", "{name: other, maxContextTokens: 64,"))));
-    assert_ne!(revision(&model(WHOLE)), revision(&model(&WHOLE.replace("revision: v1", "revision: v2"))));
+    assert_ne!(base, revision(&spec(&SMALL.replace("m.gguf", "n.gguf"))));
+    assert_eq!(base, revision(&spec(&SMALL.replace("{name: m,", "{name: other, maxContextTokens: 64,"))));
+    assert_ne!(revision(&spec(WHOLE)), revision(&spec(&WHOLE.replace("revision: v1", "revision: v2"))));
 }
 
 #[test]

@@ -4,11 +4,11 @@ use ampd_api::AMPDService;
 use ampd_render::labels;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, Preconditions};
-use kube::{Client, ResourceExt as _};
+use kube::{Client, Resource, ResourceExt as _};
 use serde_json::{Value, json};
 
 use super::build::Plan;
-use super::dereference::Observed;
+use super::dereference::{Observed, owned};
 use super::kinds::{self, Kind};
 use super::observed::is_gated;
 use crate::calls::call;
@@ -32,6 +32,8 @@ pub struct Applied {
 pub struct Writer<'a> {
     client: &'a Client,
     namespace: String,
+    /// The service's uid.
+    owner: String,
     /// Told of each write: its kind and what it was.
     told: &'a (dyn Fn(&'static str, &'static str) + Send + Sync),
 }
@@ -44,7 +46,8 @@ impl<'a> Writer<'a> {
         resource: &AMPDService,
         told: &'a (dyn Fn(&'static str, &'static str) + Send + Sync),
     ) -> Self {
-        Self { client, namespace: resource.namespace().unwrap_or_default(), told }
+        let owner = resource.uid().unwrap_or_default();
+        Self { client, namespace: resource.namespace().unwrap_or_default(), owner, told }
     }
 
     /// Writes Secrets. They come before everything: pods do not start without them.
@@ -57,11 +60,7 @@ impl<'a> Writer<'a> {
             let name = secret.name_any();
             let action = format!("apply Secret {}/{name}", self.namespace);
             let parameters = PatchParams::apply(MANAGER).force();
-            refused_name(
-                "Secret",
-                &name,
-                call(action, api.patch(&name, &parameters, &Patch::Apply(secret))).await,
-            )?;
+            call(action, api.patch(&name, &parameters, &Patch::Apply(secret))).await?;
             (self.told)("Secret", "apply");
         }
         Ok(())
@@ -74,29 +73,44 @@ impl<'a> Writer<'a> {
     pub async fn plan(&self, plan: &Plan, observed: &Observed) -> Result<Applied, ReconcileError> {
         // Pods are marked before their number falls, or the wrong ones would go.
         self.marks(plan, observed).await?;
+        // An object that is refused keeps back nothing but what takes the place of others.
+        let mut refused = None;
         for (kind, name, object) in &plan.apply {
-            self.apply(*kind, name, object).await?;
+            match self.apply(*kind, name, object, observed).await {
+                Err(error) if error.is_of_one_object() => refused = refused.or(Some(error)),
+                applied => applied?,
+            }
         }
-        for (kind, name) in &plan.remove {
-            self.remove(*kind, name, observed).await?;
+        if refused.is_none() {
+            for (kind, name) in &plan.remove {
+                self.remove(*kind, name, observed).await?;
+            }
         }
         for name in &plan.open {
             if let Some(pod) = observed.pod(name) {
                 self.open(name, pod).await?;
             }
         }
-        Ok(Applied { written: plan.apply.len(), removed: plan.remove.len() })
+        refused.map_or(Ok(Applied { written: plan.apply.len(), removed: plan.remove.len() }), Err)
     }
 
-    async fn apply(&self, kind: Kind, name: &str, object: &Value) -> Result<(), ReconcileError> {
+    async fn apply(
+        &self,
+        kind: Kind,
+        name: &str,
+        object: &Value,
+        observed: &Observed,
+    ) -> Result<(), ReconcileError> {
         let api = kinds::api(self.client, &self.namespace, kind);
+        if !observed.children.contains_key(&(kind, name.to_owned())) {
+            // Applying takes over what is there, whoever made it.
+            let action = format!("get {} {}/{name}", kind.as_str(), self.namespace);
+            let found = call(action, api.get_opt(name)).await?;
+            unless_of_another(kind.as_str(), found.as_ref(), &self.owner)?;
+        }
         let action = format!("apply {} {}/{name}", kind.as_str(), self.namespace);
         let parameters = PatchParams::apply(MANAGER).force();
-        refused_name(
-            kind.as_str(),
-            name,
-            call(action, api.patch(name, &parameters, &Patch::Apply(object))).await,
-        )?;
+        call(action, api.patch(name, &parameters, &Patch::Apply(object))).await?;
         (self.told)(kind.as_str(), "apply");
         Ok(())
     }
@@ -170,20 +184,16 @@ impl<'a> Writer<'a> {
     }
 }
 
-/// The API server lets an object have one controller only: a second one is told as a conflict of names.
-fn refused_name<T>(
+/// Refuses an object that is there and that the service of uid `owner` does not control.
+pub(super) fn unless_of_another<K: Resource>(
     kind: &'static str,
-    name: &str,
-    result: Result<T, ReconcileError>,
-) -> Result<T, ReconcileError> {
-    match result {
-        Err(ReconcileError::ChildRefused { source, .. }) if owned_by_another(&source) => {
-            Err(ReconcileError::NameConflict { kind, name: name.to_owned() })
+    found: Option<&K>,
+    owner: &str,
+) -> Result<(), ReconcileError> {
+    match found {
+        Some(object) if !owned(object, owner) => {
+            Err(ReconcileError::NameConflict { kind, name: object.name_any() })
         }
-        other => other,
+        _ => Ok(()),
     }
-}
-
-fn owned_by_another(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.message.contains("Only one reference can have Controller set to true"))
 }

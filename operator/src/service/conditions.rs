@@ -165,9 +165,7 @@ fn first_trouble<'a>(pods: impl Iterator<Item = &'a Pod>) -> Option<Trouble> {
 
 fn ready(validated: &Validated, observed: &Observed, decode: &Verdict, prefill: &Verdict) -> Verdict {
     let active = validated.facts.active_revision.as_deref();
-    if active != Some(validated.newest.as_str())
-        && active.is_some_and(|active| observed.serves(active, false))
-    {
+    if active != Some(validated.newest.as_str()) && active.is_some_and(|active| observed.serves(active)) {
         let message =
             "the workers of the changed model start beside the present ones, which serve until then";
         return Verdict::new(Holds::True, const { Reason::new("ReplacingRevision") }, message);

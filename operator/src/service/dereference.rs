@@ -16,6 +16,7 @@ use kube::core::NamespaceResourceScope;
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
 
+use super::apply::unless_of_another;
 use super::kinds::{self, Kind};
 use super::secrets;
 use crate::calls::call;
@@ -112,7 +113,7 @@ pub async fn dereference(
     }
     observed.children = children;
     observed.deployments = deployments.into_iter().filter(|found| owned(found, &owner)).collect();
-    observed.pods = pods;
+    observed.pods = pods.into_iter().filter(is_of_a_deployment).collect();
     observed.secrets = secrets;
     observed.prefill_scale = scale;
     observed.missing = missing;
@@ -120,11 +121,16 @@ pub async fn dereference(
 }
 
 /// Whether the service of this uid controls the object.
-fn owned<K: Resource>(object: &K, owner: &str) -> bool {
+pub(super) fn owned<K: Resource>(object: &K, owner: &str) -> bool {
     object
         .owner_references()
         .iter()
         .any(|reference| reference.uid == owner && reference.controller == Some(true))
+}
+
+/// Whether a pod was made for a Deployment: anybody can put labels on a pod of theirs.
+fn is_of_a_deployment(pod: &Pod) -> bool {
+    pod.owner_references().iter().any(|owner| owner.kind == "ReplicaSet" && owner.controller == Some(true))
 }
 
 struct Listing<'a> {
@@ -185,6 +191,10 @@ async fn own_secrets(
     // Read one by one: the right to list Secrets is the right to read all of them.
     let names = secrets::kept(resource);
     let found = try_join_all(names.iter().map(|name| get::<Secret>(client, namespace, name))).await?;
+    let owner = resource.uid().unwrap_or_default();
+    for secret in &found {
+        unless_of_another("Secret", secret.as_ref(), &owner)?;
+    }
     Ok(names.into_iter().zip(found).filter_map(|(name, secret)| Some((name, secret?))).collect())
 }
 

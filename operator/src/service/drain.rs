@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use super::dereference::Observed;
-use super::observed::{degree_of, is_ready, label};
+use super::observed::{degree_of, is_over, is_ready, label};
 
 /// What a decode pod's sidecar says of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -60,7 +60,7 @@ pub fn drain(
         let mut pods: Vec<&Pod> = observed
             .pods_of(role)
             .filter(|pod| label(*pod, labels::REVISION) == Some(revision) && degree_of(*pod) == degree)
-            .filter(|pod| pod.metadata.deletion_timestamp.is_none())
+            .filter(|pod| pod.metadata.deletion_timestamp.is_none() && !is_over(pod))
             .collect();
         // Those that go first: already marked, not ready, least KV, youngest.
         pods.sort_by_key(|pod| {

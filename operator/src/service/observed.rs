@@ -61,13 +61,32 @@ impl Observed {
         pods.filter(|pod| !is_over(pod) && !is_gated(pod)).map(|pod| i64::from(degree_of(pod))).sum()
     }
 
-    /// Whether a revision has a ready decode pod, and a ready prefill pod if one is needed.
-    pub(crate) fn serves(&self, revision: &str, needs_prefill: bool) -> bool {
-        let ready = |role| {
-            let mut pods = self.pods.iter().filter(|pod| label(*pod, labels::REVISION) == Some(revision));
-            pods.any(|pod| role_of(pod) == Some(role) && is_ready(pod))
+    /// Whether a revision has a ready decode pod.
+    pub(crate) fn serves(&self, revision: &str) -> bool {
+        self.ready_pods(revision).any(|pod| role_of(pod) == Some(Role::Decode))
+    }
+
+    /// Whether a revision has as many ready pods as are wanted of each role and degree.
+    pub(crate) fn is_complete(&self, revision: &str, wanted: &BTreeMap<(Role, u32), i32>) -> bool {
+        wanted.iter().all(|(&(role, degree), &count)| {
+            let of_it = |pod: &&Pod| role_of(*pod) == Some(role) && degree_of(*pod) == degree;
+            self.ready_pods(revision).filter(of_it).count() >= usize::try_from(count).unwrap_or(0)
+        })
+    }
+
+    /// Whether the decode workers of a revision were all there once: Deployments keep that as the reason of a condition.
+    pub(crate) fn has_served(&self, revision: &str) -> bool {
+        let complete = |found: &Deployment| {
+            let conditions = found.status.iter().flat_map(|status| status.conditions.iter().flatten());
+            conditions.into_iter().any(|found| found.reason.as_deref() == Some("NewReplicaSetAvailable"))
         };
-        ready(Role::Decode) && (!needs_prefill || ready(Role::Prefill))
+        self.serves(revision)
+            || self.of_revision(revision).any(|found| role_of(found) == Some(Role::Decode) && complete(found))
+    }
+
+    fn ready_pods<'a>(&'a self, revision: &'a str) -> impl Iterator<Item = &'a Pod> {
+        let of_it = move |pod: &&Pod| label(*pod, labels::REVISION) == Some(revision);
+        self.pods.iter().filter(of_it).filter(|pod| is_ready(pod))
     }
 
     /// The replicas that the Deployments of a revision have now; none where one of `wanted` is not there.

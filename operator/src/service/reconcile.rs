@@ -34,8 +34,9 @@ const MISSING: Duration = Duration::from_secs(10);
 pub async fn reconcile(resource: &AMPDService, context: &Context) -> Result<Duration, ReconcileError> {
     match Box::pin(steps(resource, context)).await {
         Ok(again) => Ok(again),
-        Err(error) => {
-            let status = update_status::failed(resource, &error, jiff::Timestamp::now());
+        Err(Failure { error, status }) => {
+            let seen = status.or_else(|| resource.status.clone().map(Box::new)).unwrap_or_default();
+            let status = update_status::failed(resource, *seen, &error, jiff::Timestamp::now());
             if let Err(unwritten) = update_status::write(&context.client, resource, &status).await {
                 tracing::warn!(
                     error = &unwritten as &dyn std::error::Error,
@@ -47,7 +48,20 @@ pub async fn reconcile(resource: &AMPDService, context: &Context) -> Result<Dura
     }
 }
 
-async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, ReconcileError> {
+/// What kept a reconcile from its end.
+struct Failure {
+    error: ReconcileError,
+    /// What was seen all the same.
+    status: Option<Box<AMPDServiceStatus>>,
+}
+
+impl<E: Into<ReconcileError>> From<E> for Failure {
+    fn from(error: E) -> Self {
+        Self { error: error.into(), status: None }
+    }
+}
+
+async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Failure> {
     let client = &context.client;
     // Garbage collection takes the children; whatever is written now would be in its way.
     if resource.metadata.deletion_timestamp.is_some() {
@@ -73,10 +87,13 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Re
     };
     let now = jiff::Timestamp::now();
     let plan = build(resource, &validated, &observed, &context.settings, &held, now);
-    writer.plan(&plan, &observed).await?;
+    let written = writer.plan(&plan, &observed).await;
     tell_sidecars(sidecars.as_ref(), &plan, &observed).await;
 
     let status = update_status::status(resource, &validated, &observed, &plan, &context.settings, now);
+    if let Err(error) = written {
+        return Err(Failure { error, status: Some(Box::new(status)) });
+    }
     if update_status::write(client, resource, &status).await? {
         context.wrote("AMPDService", "apply");
     }

@@ -2,12 +2,20 @@
 
 use serde_json::Value;
 
-/// Whether everything that `wanted` says is so in `present`, which may say more: defaults, and fields of others.
+/// Maps in which one more entry changes what all the others say.
+const EXACT: [&str; 3] = ["selector", "podSelector", "matchLabels"];
+
+/// Whether everything that `wanted` says is so in `present`, which may say more: defaults, and fields of others. Selectors may
+/// not.
 pub(crate) fn holds(wanted: &Value, present: &Value) -> bool {
     match (wanted, present) {
         (Value::Object(wanted), Value::Object(present)) => wanted.iter().all(|(key, value)| {
             // An empty map or list may be left out.
-            present.get(key).map_or_else(|| is_empty(value), |found| holds(value, found))
+            let exact = EXACT.contains(&key.as_str());
+            present.get(key).map_or_else(
+                || is_empty(value),
+                |found| holds(value, found) && (!exact || holds(found, value)),
+            )
         }),
         (Value::Array(wanted), Value::Array(present)) => {
             wanted.len() == present.len() && wanted.iter().zip(present).all(|(one, other)| holds(one, other))
@@ -46,5 +54,9 @@ mod tests {
         ] {
             assert!(!holds(&wanted, &present), "{present}");
         }
+        let selects = |labels: Value| json!({"spec": {"selector": labels}});
+        assert!(holds(&selects(json!({"a": "b"})), &selects(json!({"a": "b"}))));
+        assert!(!holds(&selects(json!({"a": "b"})), &selects(json!({"a": "b", "more": "c"}))));
+        assert!(!holds(&selects(json!({})), &selects(json!({"more": "c"}))));
     }
 }

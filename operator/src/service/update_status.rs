@@ -80,10 +80,15 @@ fn role_status(
     }
 }
 
-/// The present status with what kept a reconcile from its end.
+/// What was `seen`, or told before, with what kept a reconcile from its end.
 #[must_use]
-pub fn failed(resource: &AMPDService, error: &ReconcileError, now: Timestamp) -> AMPDServiceStatus {
-    let mut status = resource.status.clone().unwrap_or_default();
+pub fn failed(
+    resource: &AMPDService,
+    seen: AMPDServiceStatus,
+    error: &ReconcileError,
+    now: Timestamp,
+) -> AMPDServiceStatus {
+    let mut status = seen;
     status.observed_generation = resource.metadata.generation;
     let made = NewCondition {
         kind: ConditionType::Ready,

@@ -33,7 +33,7 @@ pub fn validate(resource: &AMPDService, observed: &Observed) -> Result<Validated
     let spec = &resource.spec;
     let service = Service::resolve(resource)?;
     open_fields(spec)?;
-    let newest = revision(&spec.model);
+    let newest = revision(spec);
     let mut remarks = Vec::new();
     let replicas = wanted(&service, observed.prefill_scale.as_ref(), &mut remarks);
     let Capabilities { pod_monitor, prometheus_rule } = observed.capabilities;
@@ -102,8 +102,9 @@ fn wanted(
         .collect()
 }
 
-/// Where clients are sent: to the present revision for as long as it serves and the newest one does not, except where the
-/// budget has no room for both.
+/// Where clients are sent: to the present revision until the newest one has all its workers, except where the budget has no
+/// room for both. A present one that never served is not waited for. One that did and does not now may come back, as after the
+/// loss of a node; the newest one takes its place as soon as it can.
 fn active_revision(
     resource: &AMPDService,
     observed: &Observed,
@@ -115,10 +116,10 @@ fn active_revision(
         return newest.to_owned();
     };
     let budget = resource.spec.accelerator.as_ref().and_then(|accelerator| accelerator.budget.as_ref());
-    let no_room = budget.is_some_and(|budget| {
-        observed.gpus_of_revision(&present) + wanted_gpus(replicas) > i64::from(budget.max)
-    });
-    let needs_prefill = replicas.iter().any(|((role, _), count)| *role == Role::Prefill && *count > 0);
-    let serves = observed.serves(newest, needs_prefill);
-    if no_room || serves || !observed.serves(&present, false) { newest.to_owned() } else { present }
+    let (wanted, most) = (wanted_gpus(replicas), budget.map(|budget| i64::from(budget.max)));
+    // A wish that cannot be fulfilled takes nothing away.
+    let impossible = most.is_some_and(|most| wanted > most);
+    let no_room = most.is_some_and(|most| observed.gpus_of_revision(&present) + wanted > most);
+    let switch = no_room || observed.is_complete(newest, replicas) || !observed.has_served(&present);
+    if switch && !impossible { newest.to_owned() } else { present }
 }

@@ -135,6 +135,25 @@ impl PerfModel {
         )
     }
 
+    /// Seconds of a step that decodes `batch` rows and prefills `(history, increment)` parts beside them: both read the
+    /// same weights, so that the smaller of the two constants is paid once only. Without rows it is a prefill, without
+    /// parts a decode step.
+    #[must_use]
+    pub fn mixed_s(&self, batch: f64, mean_context: f64, parts: &[(f64, f64)]) -> f64 {
+        let (decode, prefill) = (self.decode_s(batch, mean_context), self.prefill_batch_s(parts));
+        if decode == 0.0 || prefill == 0.0 {
+            return decode + prefill;
+        }
+        let (own, other) = (self.prefill_constant_s(), self.decode.first().map_or(0.0, |s| s.k0));
+        decode + prefill - own.min(other).min(decode).min(prefill)
+    }
+
+    /// Seconds that a prefill step takes whatever its size.
+    #[must_use]
+    pub fn prefill_constant_s(&self) -> f64 {
+        self.prefill.first().map_or(0.0, |segment| segment.k0)
+    }
+
     /// Seconds to move the KV of `tokens` tokens; zero for none.
     #[must_use]
     pub fn transfer_s(&self, tokens: f64) -> f64 {
@@ -201,6 +220,15 @@ mod tests {
         let m = model();
         let alone = m.prefill_s(0.0, 20.0) + m.prefill_s(50.0, 20.0);
         assert!(m.prefill_batch_s(&[(0.0, 20.0), (50.0, 20.0)]) < alone);
+    }
+
+    #[test]
+    fn a_mixed_step_reads_the_weights_once() {
+        let m = model();
+        let (decode, prefill) = (m.decode_s(4.0, 100.0), m.prefill_s(50.0, 20.0));
+        assert!((m.mixed_s(4.0, 100.0, &[(50.0, 20.0)]) - (decode + prefill - 0.005)).abs() < 1e-12);
+        assert_eq!(m.mixed_s(0.0, 0.0, &[(50.0, 20.0)]), prefill);
+        assert_eq!(m.mixed_s(4.0, 100.0, &[]), decode);
     }
 
     #[test]

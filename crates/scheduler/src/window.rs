@@ -33,7 +33,12 @@ impl Window {
 
     /// Adds `value`, measured at `now_s`. Values that are not finite are left out.
     pub fn push(&mut self, now_s: f64, value: f64) {
-        if !value.is_finite() {
+        self.push_many(now_s, value, 1);
+    }
+
+    /// Adds `count` samples of the same `value`, measured at `now_s`: those of all rows of a decode step.
+    pub fn push_many(&mut self, now_s: f64, value: f64, count: u64) {
+        if !value.is_finite() || count == 0 {
             return;
         }
         let index = self.index(now_s);
@@ -43,10 +48,10 @@ impl Window {
         match self.buckets.back_mut() {
             // Callers on several threads may come a little out of order.
             Some(last) if index <= last.index => {
-                last.sum += value;
-                last.count += 1;
+                last.sum += value * count as f64;
+                last.count += count;
             }
-            _ => self.buckets.push_back(Bucket { index, sum: value, count: 1 }),
+            _ => self.buckets.push_back(Bucket { index, sum: value * count as f64, count }),
         }
     }
 
@@ -85,6 +90,15 @@ mod tests {
         assert_eq!(window.mean(9.0), Some(2.0));
         assert_eq!(window.mean(12.0), Some(3.0));
         assert_eq!(window.mean(16.0), None);
+    }
+
+    #[test]
+    fn many_samples_at_once_count_as_so_many() {
+        let mut window = Window::new(10.0);
+        window.push_many(0.0, 1.0, 3);
+        window.push(0.0, 5.0);
+        window.push_many(0.0, 9.0, 0);
+        assert_eq!(window.mean(0.0), Some(2.0));
     }
 
     #[test]

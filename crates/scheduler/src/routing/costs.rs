@@ -13,6 +13,11 @@ pub struct Costs {
     pub best_remote: Option<(usize, f64)>,
 }
 
+/// A ratio that can be multiplied with: nonsense counts as no deviation.
+fn ratio(value: f64) -> f64 {
+    if value.is_finite() && value > 0.0 { value } else { 1.0 }
+}
+
 impl Costs {
     /// AMPD's two finishing times (arXiv 2602.14516): local = local prefill queue + `T_pre`; remote = that worker's queue +
     /// `T_kv`(history there) + `T_pre` + `T_kv`(increment back). A worker that still caches part of the history pulls the
@@ -47,6 +52,6 @@ impl Costs {
         let pull_s = input.model.transfer_s(f64::from(missing));
         let prefill_s = input.model.prefill_s(f64::from(input.history), f64::from(input.increment));
         let return_s = input.model.transfer_s(f64::from(input.increment));
-        sane(load.backlog_s).max(pull_s) + prefill_s + return_s
+        sane(load.backlog_s).max(pull_s) + prefill_s * ratio(load.prefill_ratio) + return_s
     }
 }

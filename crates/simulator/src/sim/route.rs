@@ -1,0 +1,210 @@
+//! The decision where a round's prefill runs: the inputs of the scheduler's policy, as a sidecar has them.
+
+use ampd_perfmodel::PerfModel;
+use ampd_scheduler::{Costs, Decision, Decoding, LocalPrefill, Pace, PrefillLoad, RouteInput, Target};
+
+use super::Sim;
+use super::decode::Local;
+use super::events::RoundRef;
+use super::prefill::Task;
+use super::round::Round;
+use crate::cluster::Pacing;
+use crate::report::Place;
+
+impl Sim<'_> {
+    /// Decides and sends the round on its way.
+    pub(super) fn route(&mut self, name: RoundRef) {
+        let Some(round) = self.rounds.get(name).cloned() else { return };
+        // A round that starts over goes on where it is: its tokens are wanted at once.
+        let again = round.first_token_s.is_some();
+        let target = if again { Target::Local } else { self.decide(name, &round).target };
+        match target {
+            Target::Local => self.go_local(name),
+            Target::Remote(worker) => self.go_remote(name, &round, worker as u32),
+        }
+    }
+
+    /// Asks the policy.
+    fn decide(&mut self, name: RoundRef, round: &Round) -> Decision {
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.decoding(round.worker, &mut scratch.decoding);
+        self.locals(round.worker, &mut scratch.waiting);
+        self.loads(round, &mut scratch.loads);
+        let mut decision = self.decide_by(round, &scratch);
+        if self.setup.policies.signals.probes > 0 && self.probe(round, &scratch) {
+            self.loads(round, &mut scratch.loads);
+            decision = self.decide_by(round, &scratch);
+        }
+        self.scratch = scratch;
+        let place = match decision.target {
+            Target::Local => Place::Local,
+            Target::Remote(worker) => Place::Remote(worker as u32),
+        };
+        if let Some(round) = self.rounds.get_mut(name) {
+            round.decided(place, &decision);
+        }
+        decision
+    }
+
+    fn decide_by(&self, round: &Round, scratch: &super::Scratch) -> Decision {
+        self.setup.policies.routing.decide(&self.input(round, scratch))
+    }
+
+    fn input<'a>(&'a self, round: &Round, scratch: &'a super::Scratch) -> RouteInput<'a> {
+        let decode = &self.decodes[round.worker as usize];
+        RouteInput {
+            session: u64::from(round.session),
+            history: round.history,
+            increment: round.increment(),
+            slo: self.setup.slo,
+            age_s: self.now_s - round.arrival_s,
+            decode: decode.load(self.now_s),
+            decoding: &scratch.decoding,
+            waiting: &scratch.waiting,
+            token_budget: self.setup.cluster.engine.token_budget,
+            prefills: &scratch.loads,
+            model: &decode.model,
+        }
+    }
+
+    /// Reads the load of the best few workers anew; whether there are any.
+    fn probe(&mut self, round: &Round, scratch: &super::Scratch) -> bool {
+        let input = self.input(round, scratch);
+        let ready = (0..scratch.loads.len()).filter(|index| scratch.loads[*index].ready);
+        let mut best: Vec<(f64, usize)> =
+            ready.map(|index| (Costs::remote_s(&input, index), index)).collect();
+        best.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        best.truncate(self.setup.policies.signals.probes);
+        for (_, index) in &best {
+            self.read_signal(round.worker, *index as u32);
+        }
+        !best.is_empty()
+    }
+
+    /// The rounds that decode on a worker.
+    pub(super) fn decoding(&self, worker: u32, into: &mut Vec<Decoding>) {
+        let decode = &self.decodes[worker as usize];
+        into.clear();
+        into.extend(decode.rows.iter().map(|row| {
+            let tokens = row.tokens_at(decode.steps);
+            let elapsed_s = row.first_s.map_or(0.0, |first_s| self.now_s - first_s);
+            Decoding { tokens, elapsed_s, expected: self.lengths.expected(tokens) }
+        }));
+    }
+
+    /// The local prefills of a worker.
+    pub(super) fn locals(&self, worker: u32, into: &mut Vec<LocalPrefill>) {
+        into.clear();
+        into.extend(self.decodes[worker as usize].prefills.iter().map(|local| LocalPrefill {
+            history: local.history + local.done,
+            remaining: local.remaining(),
+            age_s: if local.deadline_s.is_finite() { self.now_s - local.arrival_s } else { 0.0 },
+        }));
+    }
+
+    /// The prefill workers as the sidecar of the round's worker knows them.
+    fn loads(&self, round: &Round, into: &mut Vec<PrefillLoad>) {
+        let sidecar = &self.sidecars[round.worker as usize];
+        let own_ratio = self.decodes[round.worker as usize].calibration.prefill_ratio();
+        let holder = self.sessions[round.session as usize].holder;
+        into.clear();
+        into.extend(sidecar.signals.iter().enumerate().map(|(worker, signal)| {
+            let cached = holder.filter(|(index, _)| *index as usize == worker).map(|(_, tokens)| tokens);
+            PrefillLoad {
+                windowed_ttft_s: signal.windowed_ttft_s,
+                backlog_s: self.known_backlog_s(round.worker, worker as u32),
+                cached_history: cached.map(|tokens| tokens.min(round.history)),
+                prefill_ratio: signal.ratio / own_ratio,
+                fresh: self.setup.policies.signals.ages.of(self.now_s - signal.at_s)
+                    != ampd_scheduler::Freshness::Stale,
+                ready: signal.alive && self.prefills[worker].kv.fits(u64::from(round.prompt)),
+            }
+        }));
+    }
+
+    /// Queues the round's prefill on its decode worker.
+    pub(super) fn go_local(&mut self, name: RoundRef) {
+        let Some(round) = self.rounds.get(name) else { return };
+        let deadline_s =
+            if round.best_effort { f64::INFINITY } else { round.arrival_s + self.setup.slo.ttft_s };
+        let local = Local {
+            round: name,
+            history: round.history,
+            increment: round.increment(),
+            done: 0,
+            arrival_s: round.arrival_s,
+            deadline_s,
+            postponed: 0,
+        };
+        let worker = round.worker;
+        self.decodes[worker as usize].prefills.push(local);
+        self.start_decode_step(worker);
+    }
+
+    fn go_remote(&mut self, name: RoundRef, round: &Round, worker: u32) {
+        let increment = round.increment();
+        if self.setup.policies.signals.accounting {
+            let model = &self.decodes[round.worker as usize].model;
+            let busy_s = busy_s(model, round.history, increment, self.setup.cluster.engine.prefill_budget);
+            self.sidecars[round.worker as usize].inflight.sent(
+                name.serial,
+                u64::from(worker),
+                busy_s,
+                self.now_s,
+            );
+        }
+        let deadline_s =
+            if round.best_effort { f64::INFINITY } else { round.arrival_s + self.setup.slo.ttft_s };
+        if !self.prefills[worker as usize].alive {
+            // The signal was older than the loss.
+            self.fall_back(name);
+            return;
+        }
+        if let Some(round) = self.rounds.get_mut(name) {
+            // It may have been prefilled before, and lost its KV before its first token.
+            (round.returning, round.computed) = (0, false);
+        }
+        self.prefills[worker as usize].queue.push(Task {
+            round: name,
+            session: round.session,
+            home: round.worker,
+            history: round.history,
+            increment,
+            deadline_s,
+            postponed: 0,
+            done: 0,
+            pulled: false,
+        });
+        self.start_prefill_step(worker);
+    }
+
+    /// Tokens of local prefills that the worker's next step takes in; `None` with fixed pacing.
+    pub(super) fn pace(&mut self, worker: u32) -> Option<u32> {
+        let Pacing::Adaptive { ttft, itl } = self.setup.policies.pacing else { return None };
+        let mut scratch = std::mem::take(&mut self.scratch);
+        self.decoding(worker, &mut scratch.decoding);
+        self.locals(worker, &mut scratch.waiting);
+        let decode = &self.decodes[worker as usize];
+        let pace = Pace {
+            slo: self.setup.slo,
+            load: decode.load(self.now_s),
+            decoding: &scratch.decoding,
+            waiting: &scratch.waiting,
+            token_budget: self.setup.cluster.engine.token_budget,
+            model: &decode.model,
+            ttft,
+            itl,
+        };
+        let chunk = pace.best(None).map(|outcome| outcome.chunk);
+        self.scratch = scratch;
+        chunk
+    }
+}
+
+/// Predicted seconds that a prefill keeps a worker busy that batches it with others: the constant of a step in proportion to
+/// the prefill's share of the budget.
+fn busy_s(model: &PerfModel, history: u32, increment: u32, budget: u32) -> f64 {
+    let share = (f64::from(increment) / f64::from(budget)).min(1.0);
+    let whole = model.prefill_s(f64::from(history), f64::from(increment));
+    (whole - model.prefill_constant_s() * (1.0 - share)).max(0.0)
+}

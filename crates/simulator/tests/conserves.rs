@@ -147,7 +147,10 @@ fn adaptive_pacing_is_not_fixed_pacing() {
     let session = |arrival_s, round| TraceSession { arrival_s: Some(arrival_s), rounds: vec![round] };
     let mut bench = Bench::new(model(), 0, 1);
     bench.slo.itl_s = 0.0105;
-    bench.trace.sessions = (0..8).map(|_| session(0.0, chat)).chain([session(1.0, long)]).collect();
+    // How long chats are is learnt from those that have ended.
+    let before = (0..64).map(|n| session(f64::from(n) * 0.5, chat));
+    let chats = (0..8).map(|_| session(100.0, chat));
+    bench.trace.sessions = before.chain(chats).chain([session(101.0, long)]).collect();
     let ends = |bench: &Bench| {
         simulate(&bench.setup()).unwrap().rounds.iter().filter(|r| r.attains(&bench.slo)).count()
     };

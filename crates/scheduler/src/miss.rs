@@ -14,8 +14,10 @@ pub struct MissCurve {
 const CERTAIN: f64 = 6.0;
 
 impl MissCurve {
-    /// For times to first token: predictions of queues are rough.
-    pub const TTFT: Self = Self { centre: 0.95, width: 0.08 };
+    /// For times to first token at a decision: others decide at the same time, and queues are reordered.
+    pub const TTFT_ROUTED: Self = Self { centre: 0.9, width: 0.12 };
+    /// For times to first token on the worker itself, which knows its queue.
+    pub const TTFT_PACED: Self = Self { centre: 0.97, width: 0.04 };
     /// For mean times between tokens: most of a round's mean is measured already.
     pub const ITL: Self = Self { centre: 1.0, width: 0.03 };
 

@@ -13,6 +13,8 @@ use crate::routing::{DecodeLoad, Decoding, LocalPrefill, RouteInput, Slo};
 const CHUNKS: [u32; 7] = [32, 64, 128, 256, 512, 1024, 2048];
 /// Decoding rounds that are looked at one by one; of more, every n-th stands for its neighbours.
 const MOST_ROUNDS: usize = 64;
+/// Beyond so many objectives, more wait costs nothing more.
+pub(crate) const MOST_SHARE: f64 = 10.0;
 
 /// A decode worker at the beginning of a step.
 #[derive(Debug, Clone, Copy)]
@@ -33,13 +35,16 @@ pub struct Pace<'a> {
     pub ttft: MissCurve,
     /// How likely an ITL objective is missed.
     pub itl: MissCurve,
+    /// What a whole objective costs, in misses, when it is merely used up: of two ways to miss nothing, the one that leaves more
+    /// to everybody's objectives is better, since more prefills will come.
+    pub price: f64,
 }
 
 /// What a pace leads to.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Outcome {
-    /// Expected misses of objectives.
-    pub misses: f64,
+    /// Expected misses of objectives, and the price of what is used up of those that are met.
+    pub cost: f64,
     /// Tokens of prefill in each step.
     pub chunk: u32,
     /// Predicted seconds until the last of the local prefills has its first token.
@@ -62,9 +67,12 @@ struct Row {
 }
 
 impl<'a> Pace<'a> {
+    /// The price with which a decode worker paces its own prefills: those that are done early leave room for others.
+    pub const PRICE: f64 = 0.1;
+
     /// The pace of the decode worker that a round is to be routed for.
     #[must_use]
-    pub fn of(input: &RouteInput<'a>, ttft: MissCurve, itl: MissCurve) -> Self {
+    pub fn of(input: &RouteInput<'a>, ttft: MissCurve, itl: MissCurve, price: f64) -> Self {
         Self {
             slo: input.slo,
             load: input.decode,
@@ -74,13 +82,28 @@ impl<'a> Pace<'a> {
             model: input.model,
             ttft,
             itl,
+            price,
         }
     }
 
-    /// The chunk with the fewest expected misses, for the local prefills and, behind them, `extra`. Of equal ones it is
-    /// the largest, which has all prefills done soonest. `None` when there is nothing to prefill.
+    /// The chunk that costs least, for the local prefills and, behind them, `extra`. Of equal ones it is the largest, which has all
+    /// prefills done soonest. `None` when there is nothing to prefill.
     #[must_use]
     pub fn best(&self, extra: Option<LocalPrefill>) -> Option<Outcome> {
+        self.best_of(extra, &self.rows())
+    }
+
+    /// What `extra` adds to the cost of the local prefills and rounds that are there, and what then comes of all; `None` when it
+    /// is empty.
+    #[must_use]
+    pub fn added(&self, extra: LocalPrefill) -> Option<(f64, Outcome)> {
+        let rows = self.rows();
+        let with = self.best_of(Some(extra), &rows)?;
+        let without = self.best_of(None, &rows).map_or(0.0, |outcome| outcome.cost);
+        Some((sane(with.cost - without), with))
+    }
+
+    fn best_of(&self, extra: Option<LocalPrefill>, rows: &[Row]) -> Option<Outcome> {
         let prefills = || self.waiting.iter().copied().chain(extra);
         let (tokens, pairs) = prefills().fold((0.0, 0.0), |(tokens, pairs), prefill| {
             let (remaining, history) = (f64::from(prefill.remaining), f64::from(prefill.history));
@@ -90,7 +113,6 @@ impl<'a> Pace<'a> {
             return None;
         }
         let step_s = self.step_s();
-        let rows = self.rows(step_s);
         let room = self.token_budget.saturating_sub(self.load.running).max(1);
         let mut best: Option<Outcome> = None;
         for chunk in CHUNKS.into_iter().rev() {
@@ -103,15 +125,16 @@ impl<'a> Pace<'a> {
             let running = f64::from(self.load.running);
             let mixed_s = self.model.mixed_s(running, self.load.mean_context, &[(history, size)]);
             let (steps, extra_s) = ((tokens / size).ceil(), sane(mixed_s - step_s));
-            let (mut misses, mut sum, mut last_s) = (0.0, 0.0, 0.0);
+            let (mut cost, mut sum, mut last_s) = (0.0, 0.0, 0.0);
             for prefill in prefills() {
                 sum += f64::from(prefill.remaining);
                 last_s = sane(self.load.step_left_s) + (sum / size).ceil() * mixed_s;
-                misses += self.ttft.probability((sane(prefill.age_s) + last_s) / self.slo.ttft_s);
+                let share = (sane(prefill.age_s) + last_s) / self.slo.ttft_s;
+                cost += self.ttft.probability(share) + self.price * sane(share).min(MOST_SHARE);
             }
-            misses += rows.iter().map(|row| row.rise(&self.itl, steps, extra_s)).sum::<f64>();
-            if best.is_none_or(|best| misses < best.misses - 1e-6) {
-                best = Some(Outcome { misses, chunk, last_s });
+            cost += rows.iter().map(|row| row.rise(&self.itl, steps, extra_s, self.price)).sum::<f64>();
+            if best.is_none_or(|best| cost < best.cost - 1e-6) {
+                best = Some(Outcome { cost, chunk, last_s });
             }
         }
         best
@@ -122,7 +145,8 @@ impl<'a> Pace<'a> {
         self.model.decode_s(f64::from(self.load.running), self.load.mean_context)
     }
 
-    fn rows(&self, step_s: f64) -> Vec<Row> {
+    fn rows(&self) -> Vec<Row> {
+        let step_s = self.step_s();
         let row = |decoding: &Decoding, weight: f64| {
             let steps = sane(decoding.expected).max(1.0);
             let per_second = 1.0 / ((f64::from(decoding.tokens) + steps) * self.slo.itl_s);
@@ -143,12 +167,12 @@ impl<'a> Pace<'a> {
 }
 
 impl Row {
-    /// The rise of the probability of a miss when the next `steps` steps last `extra_s` longer.
-    fn rise(&self, curve: &MissCurve, steps: f64, extra_s: f64) -> f64 {
+    /// What it costs when the next `steps` steps last `extra_s` longer.
+    fn rise(&self, curve: &MissCurve, steps: f64, extra_s: f64, price: f64) -> f64 {
         if self.miss >= 1.0 {
             return 0.0;
         }
-        let share = self.share + self.steps.min(steps) * extra_s * self.per_second;
-        (curve.probability(share) - self.miss) * self.weight
+        let used = self.steps.min(steps) * extra_s * self.per_second;
+        (curve.probability(self.share + used) - self.miss + price * used) * self.weight
     }
 }

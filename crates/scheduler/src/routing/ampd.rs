@@ -5,7 +5,7 @@ use ampd_perfmodel::sane;
 
 use super::{Costs, Decision, LocalPrefill, Reason, RouteInput, RoutingPolicy, Target};
 use crate::miss::MissCurve;
-use crate::pace::Pace;
+use crate::pace::{MOST_SHARE, Pace};
 
 /// Scores every prefill worker and the bound decode worker. A remote prefill costs the probability that this round's
 /// TTFT misses its objective. A local one costs that too and, for every round that decodes there, the rise of the
@@ -18,9 +18,9 @@ pub struct Ampd {
     pub ttft: MissCurve,
     /// How likely an ITL objective is missed.
     pub itl: MissCurve,
-    /// What the whole TTFT objective costs as mere time, in misses: decides between options that miss nothing, and makes
-    /// the prefill side fill evenly.
-    pub time_price: f64,
+    /// What a whole objective costs, in misses, when it is merely used up, this round's TTFT and the ITL of others alike: decides
+    /// between options that miss nothing, leaves room for what comes, and makes the prefill side fill evenly.
+    pub price: f64,
     /// Wait, as a share of the TTFT objective, that a prefill worker is assumed to have at least when nothing recent is
     /// known of it.
     pub blind_wait: f64,
@@ -28,7 +28,7 @@ pub struct Ampd {
 
 impl Default for Ampd {
     fn default() -> Self {
-        Self { ttft: MissCurve::TTFT, itl: MissCurve::ITL, time_price: 0.02, blind_wait: 0.3 }
+        Self { ttft: MissCurve::TTFT_ROUTED, itl: MissCurve::ITL, price: 0.05, blind_wait: 0.3 }
     }
 }
 
@@ -36,25 +36,18 @@ impl Ampd {
     /// The cost of a time to first token that is `after_s` from now.
     fn late(&self, input: &RouteInput<'_>, after_s: f64) -> f64 {
         let share = (sane(input.age_s) + after_s) / input.slo.ttft_s;
-        self.ttft.probability(share) + self.time_price * sane(share).min(10.0)
+        self.ttft.probability(share) + self.price * sane(share).min(MOST_SHARE)
     }
 
     /// The cost of a local prefill and its predicted seconds.
     fn local(&self, input: &RouteInput<'_>) -> (f64, f64) {
-        let pace = Pace::of(input, self.ttft, self.itl);
+        let pace = Pace::of(input, self.ttft, self.itl, self.price);
         let prefill = LocalPrefill { history: input.history, remaining: input.increment, age_s: input.age_s };
-        let without = pace.best(None).map_or(0.0, |outcome| outcome.misses);
-        match pace.best(Some(prefill)) {
-            Some(with) => {
-                // A backlog that was not told one by one is still ahead of it.
-                let untold_s = if input.waiting.is_empty() { input.decode.queued_prefill_s } else { 0.0 };
-                let after_s = with.last_s + sane(untold_s);
-                let own = self.late(input, after_s) - self.late(input, with.last_s);
-                let share = sane((sane(input.age_s) + with.last_s) / input.slo.ttft_s).min(10.0);
-                (sane(with.misses - without) + self.time_price * share + own, after_s)
-            }
-            None => (0.0, 0.0),
-        }
+        let Some((cost, outcome)) = pace.added(prefill) else { return (0.0, 0.0) };
+        // A backlog that was not told one by one is still ahead of it.
+        let untold_s = if input.waiting.is_empty() { sane(input.decode.queued_prefill_s) } else { 0.0 };
+        let after_s = outcome.last_s + untold_s;
+        (cost + self.late(input, after_s) - self.late(input, outcome.last_s), after_s)
     }
 
     /// The cheapest ready prefill worker: its index, cost and predicted seconds.

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use ampd_scheduler::{
-    AlwaysRemote, Ampd, Binding, MissCurve, Order, Overload, Paper, RoutingPolicy, SignalAges,
+    AlwaysRemote, Ampd, Binding, MissCurve, Order, Overload, Pace, Paper, RoutingPolicy, SignalAges,
 };
 
 /// How many tokens of local prefills a decode step takes in.
@@ -17,6 +17,8 @@ pub enum Pacing {
         ttft: MissCurve,
         /// How likely an ITL objective is missed.
         itl: MissCurve,
+        /// What a whole objective costs when it is merely used up.
+        price: f64,
     },
 }
 
@@ -108,12 +110,11 @@ impl Policies {
     /// Ours.
     #[must_use]
     pub fn ampd() -> Self {
-        let rule = Ampd::default();
         Self {
             order: Order::SLACK,
             local_order: Order::SLACK,
-            pacing: Pacing::Adaptive { ttft: rule.ttft, itl: rule.itl },
-            ..Self::plain("ampd", Arc::new(rule))
+            pacing: Pacing::Adaptive { ttft: MissCurve::TTFT_PACED, itl: MissCurve::ITL, price: Pace::PRICE },
+            ..Self::plain("ampd", Arc::new(Ampd::default()))
         }
     }
 }

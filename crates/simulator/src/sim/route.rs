@@ -30,11 +30,10 @@ impl Sim<'_> {
         self.decoding(round.worker, &mut scratch.decoding);
         self.locals(round.worker, &mut scratch.waiting);
         self.loads(round, &mut scratch.loads);
-        let mut decision = self.decide_by(round, &scratch);
         if self.setup.policies.signals.probes > 0 && self.probe(round, &scratch) {
             self.loads(round, &mut scratch.loads);
-            decision = self.decide_by(round, &scratch);
         }
+        let decision = self.setup.policies.routing.decide(&self.input(round, &scratch));
         self.scratch = scratch;
         let place = match decision.target {
             Target::Local => Place::Local,
@@ -44,10 +43,6 @@ impl Sim<'_> {
             round.decided(place, &decision);
         }
         decision
-    }
-
-    fn decide_by(&self, round: &Round, scratch: &super::Scratch) -> Decision {
-        self.setup.policies.routing.decide(&self.input(round, scratch))
     }
 
     fn input<'a>(&'a self, round: &Round, scratch: &'a super::Scratch) -> RouteInput<'a> {
@@ -180,7 +175,7 @@ impl Sim<'_> {
 
     /// Tokens of local prefills that the worker's next step takes in; `None` with fixed pacing.
     pub(super) fn pace(&mut self, worker: u32) -> Option<u32> {
-        let Pacing::Adaptive { ttft, itl } = self.setup.policies.pacing else { return None };
+        let Pacing::Adaptive { ttft, itl, price } = self.setup.policies.pacing else { return None };
         let mut scratch = std::mem::take(&mut self.scratch);
         self.decoding(worker, &mut scratch.decoding);
         self.locals(worker, &mut scratch.waiting);
@@ -194,6 +189,7 @@ impl Sim<'_> {
             model: &decode.model,
             ttft,
             itl,
+            price,
         };
         let chunk = pace.best(None).map(|outcome| outcome.chunk);
         self.scratch = scratch;

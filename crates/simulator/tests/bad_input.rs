@@ -75,7 +75,7 @@ fn what_cannot_be_simulated_is_refused() {
     for (says, change) in [
         ("holds no session", (|b| b.trace = Trace::default()) as fn(&mut Bench)),
         ("line 1: the session reaches 210 tokens, the model's context holds 200", |b| {
-            b.cluster.max_context = 200
+            b.cluster.max_context = 200;
         }),
         ("a decode worker's KV memory holds 192", |b| b.cluster.kv_tokens = 200),
         ("no arrival time", |b| b.trace.sessions[0].arrival_s = None),

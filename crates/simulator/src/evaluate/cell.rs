@@ -104,7 +104,7 @@ pub struct Row {
     pub simulated_s: f64,
 }
 
-/// Links of a node with eight accelerators: four 400 Gb/s ports between nodes, of which half is reached, and NVLink inside.
+/// Links of a node with eight accelerators: four 400 Gb/s ports between nodes, of which half is reached, and `NVLink` inside.
 const LINKS: Links = Links { latency_s: 0.0005, between_bytes_per_s: 100e9, inside_bytes_per_s: 200e9 };
 /// Seconds of a request in the API and the engine's front (measured by others on vLLM: 15 ms).
 const OVERHEAD_S: f64 = 0.015;
@@ -215,11 +215,12 @@ fn typical(sample: &Trace) -> Typical {
 }
 
 impl Site {
-    /// When measuring begins and ends, seconds: sessions of two lengths go before, then come several, a minute at least.
+    /// When measuring begins and ends, seconds: sessions of three lengths go before, then come several, five minutes at least. Near
+    /// capacity queues grow slowly, and a short span flatters.
     #[must_use]
     pub fn span(&self) -> Span {
-        let from_s = 2.0 * self.session_s;
-        Span { from_s, until_s: from_s + (4.0 * self.session_s).max(60.0) }
+        let from_s = 3.0 * self.session_s;
+        Span { from_s, until_s: from_s + (6.0 * self.session_s).max(300.0) }
     }
 
     /// Runs the cell under a policy. The seed makes sessions, arrivals and noise, the same for all policies.

@@ -1,6 +1,6 @@
 //! Records of rounds.
 
-use ampd_scheduler::{Reason, Slo};
+use ampd_scheduler::Slo;
 use serde::Serialize;
 
 /// Where a round's prefill ran.
@@ -36,9 +36,8 @@ pub struct RoundRecord {
     pub finished: bool,
     /// Where its prefill ran.
     pub place: Place,
-    /// Why.
-    #[serde(serialize_with = "reason")]
-    pub reason: Option<Reason>,
+    /// Why, as decisions are labelled.
+    pub reason: Option<&'static str>,
     /// Tokens whose KV its decode worker had.
     pub history: u32,
     /// Tokens that had to be prefilled.
@@ -47,10 +46,6 @@ pub struct RoundRecord {
     pub output: u32,
     /// How often it lost its KV to an older round and started over.
     pub preempted: u32,
-}
-
-fn reason<S: serde::Serializer>(reason: &Option<Reason>, serializer: S) -> Result<S::Ok, S::Error> {
-    reason.map(Reason::as_str).serialize(serializer)
 }
 
 impl RoundRecord {

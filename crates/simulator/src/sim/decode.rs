@@ -186,17 +186,25 @@ impl Decode {
         self.model.prefill_batch_s(&parts)
     }
 
+    /// What a sidecar is told.
     pub(super) fn load(&self, now_s: f64) -> DecodeLoad {
         DecodeLoad {
             windowed_itl_s: self.itl.mean(now_s),
+            queued_prefill_s: if self.prefills.is_empty() { 0.0 } else { self.backlog_s() },
+            ..self.rows_load(now_s)
+        }
+    }
+
+    /// The part of it that pacing needs, which knows every round and prefill itself.
+    pub(super) fn rows_load(&self, now_s: f64) -> DecodeLoad {
+        // What the worker expects: the end itself is not known to it.
+        let left = |step: &Step| (step.started_s + step.predicted_s - now_s).max(0.0);
+        DecodeLoad {
+            windowed_itl_s: None,
             running: self.rows.len() as u32,
             mean_context: self.mean_context(),
-            queued_prefill_s: if self.prefills.is_empty() { 0.0 } else { self.backlog_s() },
-            // What the worker expects: the end itself is not known to it.
-            step_left_s: self
-                .step
-                .as_ref()
-                .map_or(0.0, |step| (step.started_s + step.predicted_s - now_s).max(0.0)),
+            queued_prefill_s: 0.0,
+            step_left_s: self.step.as_ref().map_or(0.0, left),
         }
     }
 

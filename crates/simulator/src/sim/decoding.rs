@@ -9,7 +9,7 @@ use super::events::{Event, RoundRef};
 /// What a step prefills beside its rows.
 #[derive(Default)]
 struct Parts {
-    parts: Vec<(RoundRef, u32)>,
+    list: Vec<(RoundRef, u32)>,
     /// Sum of the tokens.
     tokens: f64,
     /// Sum of the pairs of query and key.
@@ -28,7 +28,7 @@ impl Sim<'_> {
         let parts = self.choose_parts(worker);
         let decode = &mut self.decodes[worker as usize];
         let (rows, context) = (decode.rows.len() as f64, decode.mean_context());
-        if rows == 0.0 && parts.parts.is_empty() {
+        if rows == 0.0 && parts.list.is_empty() {
             return;
         }
         let seconds = self.setup.truth.mixed_s(rows, context, parts.tokens, parts.pairs)
@@ -37,13 +37,13 @@ impl Sim<'_> {
         let history = if parts.tokens > 0.0 { parts.pairs / parts.tokens - parts.tokens / 2.0 } else { 0.0 };
         let predicted_s = decode.model.mixed_s(rows, context, &[(history.max(0.0), parts.tokens)]);
         // Each kind alone, by the model as it was measured once: a mixed step says nothing about either.
-        if parts.parts.is_empty() {
+        if parts.list.is_empty() {
             decode.calibration.decode(self.setup.model.decode_s(rows, context), seconds);
         } else if rows == 0.0 {
             decode.calibration.prefill(self.setup.model.prefill_s(history.max(0.0), parts.tokens), seconds);
         }
         decode.step =
-            Some(Step { rows: rows as u32, started_s: self.now_s, seconds, predicted_s, parts: parts.parts });
+            Some(Step { rows: rows as u32, started_s: self.now_s, seconds, predicted_s, parts: parts.list });
         let epoch = decode.epoch;
         self.run.decode_steps += 1;
         self.events.at(self.now_s + seconds, Event::DecodeStep { worker, epoch });
@@ -125,7 +125,7 @@ impl Sim<'_> {
             let (history, size) = (f64::from(local.history + local.done), f64::from(tokens));
             chosen.tokens += size;
             chosen.pairs += size * (history + size / 2.0);
-            chosen.parts.push((local.round, tokens));
+            chosen.list.push((local.round, tokens));
         }
         chosen
     }

@@ -1,7 +1,11 @@
 //! Rounds end, and the simulation.
 
+use ampd_scheduler::Reason;
+
 use super::Sim;
+use super::decode::Decode;
 use super::events::{Event, RoundRef};
+use super::prefill::Prefill;
 use super::round::Round;
 use crate::report::{Place, RoundRecord, Run};
 
@@ -64,7 +68,7 @@ impl Sim<'_> {
             itl_p99_s: (finished && intervals > 0.0).then_some(round.itl_p99_s),
             finished,
             place: round.place,
-            reason: round.reason,
+            reason: round.reason.map(Reason::as_str),
             history: round.history,
             increment: round.prompt - round.history,
             output: round.output,
@@ -82,8 +86,8 @@ impl Sim<'_> {
         }
         self.run.ended_s = self.now_s;
         self.run.evicted_tokens = self.decodes.iter().map(|decode| decode.kv.evicted_tokens).sum();
-        let decodes = self.decodes.iter().all(|decode| decode.intact());
-        self.run.blocks_conserved = decodes && self.prefills.iter().all(|prefill| prefill.intact());
+        let decodes = self.decodes.iter().all(Decode::intact);
+        self.run.blocks_conserved = decodes && self.prefills.iter().all(Prefill::intact);
         self.run
     }
 }

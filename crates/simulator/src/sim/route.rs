@@ -182,7 +182,7 @@ impl Sim<'_> {
         let decode = &self.decodes[worker as usize];
         let pace = Pace {
             slo: self.setup.slo,
-            load: decode.load(self.now_s),
+            load: decode.rows_load(self.now_s),
             decoding: &scratch.decoding,
             waiting: &scratch.waiting,
             token_budget: self.setup.cluster.engine.token_budget,

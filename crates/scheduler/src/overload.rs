@@ -43,9 +43,11 @@ pub enum Admission {
     BestEffort,
 }
 
-/// Share of an objective from which on a forecast counts as a miss: a session has many rounds, and the load that is let
-/// in now is felt only later.
-const FULL: f64 = 0.9;
+/// Share of the TTFT objective from which on a predicted wait is too long. Sessions bring most of their prefills later: at nine
+/// tenths, those that were let in already are late by the time that their second rounds come.
+const FULL_WAIT: f64 = 0.4;
+/// Share of the ITL objective from which on a predicted step is too long.
+const FULL_STEP: f64 = 0.9;
 /// Bounds of the advice when to come again, seconds.
 const RETRY_S: (f64, f64) = (1.0, 30.0);
 
@@ -53,8 +55,9 @@ impl Overload {
     /// Decides on a new session. Sessions that were let in are never asked again: their rounds are all served.
     #[must_use]
     pub fn admit(self, forecast: &Forecast, slo: &Slo) -> Admission {
-        let (wait, step) = (sane(forecast.prefill_wait_s) / slo.ttft_s, sane(forecast.step_s) / slo.itl_s);
-        if self == Self::Off || (wait < FULL && step < FULL) {
+        let wait = sane(forecast.prefill_wait_s) / slo.ttft_s;
+        let step = sane(forecast.step_s) / slo.itl_s;
+        if self == Self::Off || (wait < FULL_WAIT && step < FULL_STEP) {
             return Admission::Admit;
         }
         match self {
@@ -76,7 +79,7 @@ mod tests {
     use super::*;
 
     const SLO: Slo = Slo { ttft_s: 2.0, itl_s: 0.1 };
-    const CALM: Forecast = Forecast { prefill_wait_s: 1.0, step_s: 0.05 };
+    const CALM: Forecast = Forecast { prefill_wait_s: 0.5, step_s: 0.05 };
     const LATE: Forecast = Forecast { prefill_wait_s: 5.0, ..CALM };
     const SLOW: Forecast = Forecast { step_s: 0.095, ..CALM };
 

@@ -1,0 +1,86 @@
+//! What the policies are worth, in one cell where the split is off: the evaluation's statements in small, so that a change that
+//! takes them away is noticed.
+
+#![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
+
+use std::sync::Arc;
+
+use ampd_scheduler::{Ampd, LlmdPrefix, MissCurve, Overload, Paper};
+use ampd_simulator::cluster::{Fault, FaultKind, Pacing, Policies, Role};
+use ampd_simulator::evaluate::{CARDS, Cell, Site, Split};
+use ampd_simulator::report::Summary;
+use ampd_simulator::workload::{Arrivals, Workload};
+
+/// Long increments, and half as many prefill workers as would be best.
+fn site() -> Site {
+    let card = *CARDS.iter().find(|card| card.name == "llama-3.1-70b/h20/tp4").unwrap();
+    Cell::new(card, Workload::DUREADER, 32).site().unwrap()
+}
+
+fn run(site: &Site, policies: &Policies, rate: f64, faults: &[Fault]) -> Summary {
+    let split = Split { prefill: 4, decode: 4 };
+    site.run(policies, split, &Arrivals::Poisson { rate }, faults, 5).unwrap().summary
+}
+
+#[test]
+fn ours_holds_where_static_rules_collapse() {
+    let site = site();
+    let ours = run(&site, &Policies::ampd(), 2.0, &[]);
+    assert!(ours.attainment > 0.97, "{ours:?}");
+    assert!(ours.ttft_p99_s < 2.0 * site.slo.ttft_s, "{ours:?}");
+    let llmd = LlmdPrefix { prompt_tokens: 0, non_cached_tokens: 256 };
+    for rival in [
+        Policies::always_remote(),
+        Policies::plain("llmd", Arc::new(llmd)),
+        Policies::paper(Paper::default()),
+    ] {
+        let theirs = run(&site, &rival, 2.0, &[]);
+        assert!(theirs.attainment < ours.attainment - 0.1, "{}: {theirs:?}", rival.name);
+    }
+}
+
+#[test]
+fn at_light_load_nothing_is_lost() {
+    let ours = run(&site(), &Policies::ampd(), 0.8, &[]);
+    assert!(ours.attainment > 0.99, "{ours:?}");
+}
+
+#[test]
+fn each_part_of_ours_is_worth_something() {
+    let (site, ours) = (site(), Policies::ampd());
+    let whole = run(&site, &ours, 2.3, &[]).attainment;
+    let careless = MissCurve { centre: 1e9, width: 1.0 };
+    let without_harm = Ampd { itl: careless, price: 0.0, ..Ampd::default() };
+    let mut blind = ours.clone();
+    blind.signals.accounting = false;
+    blind.signals.probes = 0;
+    blind.signals.poll_s = 1.0;
+    for (part, policies) in [
+        ("the ITL of others", Policies { routing: Arc::new(without_harm), ..ours.clone() }),
+        ("pacing", Policies { pacing: Pacing::Fixed, ..ours.clone() }),
+        ("own dispatches", blind),
+    ] {
+        let attainment = run(&site, &policies, 2.3, &[]).attainment;
+        assert!(attainment < whole - 0.02, "without {part} {attainment}, with it {whole}");
+    }
+}
+
+#[test]
+fn under_overload_those_who_are_let_in_are_served() {
+    let (site, rate) = (site(), 4.0);
+    let shed = Policies { overload: Overload::Shed, ..Policies::ampd() };
+    let (open, shedding) = (run(&site, &Policies::ampd(), rate, &[]), run(&site, &shed, rate, &[]));
+    assert!(shedding.attainment > open.attainment + 0.2, "{open:?} {shedding:?}");
+    assert!(shedding.refused_share > 0.2, "{shedding:?}");
+    let calm = run(&site, &shed, 1.0, &[]);
+    assert_eq!(calm.refused_share, 0.0, "{calm:?}");
+}
+
+#[test]
+fn a_slow_worker_is_found_out() {
+    let site = site();
+    let kind = FaultKind::Slow(2.0);
+    let slow = [Fault { from_s: 0.0, until_s: 1e6, role: Role::Prefill, worker: 0, kind }];
+    let summary = run(&site, &Policies::ampd(), 1.6, &slow);
+    assert!(summary.attainment > 0.95, "{summary:?}");
+}

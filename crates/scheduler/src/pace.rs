@@ -12,7 +12,7 @@ use crate::routing::{DecodeLoad, Decoding, LocalPrefill, RouteInput, Slo};
 /// The chunk sizes that are tried, tokens.
 const CHUNKS: [u32; 7] = [32, 64, 128, 256, 512, 1024, 2048];
 /// Decoding rounds that are looked at one by one; of more, every n-th stands for its neighbours.
-const MOST_ROUNDS: usize = 64;
+const MOST_ROUNDS: usize = 48;
 /// Beyond so many objectives, more wait costs nothing more.
 pub(crate) const MOST_SHARE: f64 = 10.0;
 
@@ -132,7 +132,14 @@ impl<'a> Pace<'a> {
                 let share = (sane(prefill.age_s) + last_s) / self.slo.ttft_s;
                 cost += self.ttft.probability(share) + self.price * sane(share).min(MOST_SHARE);
             }
-            cost += rows.iter().map(|row| row.rise(&self.itl, steps, extra_s, self.price)).sum::<f64>();
+            // Rows only add to it: what is dearer already need not be looked at further.
+            let bound = best.map_or(f64::INFINITY, |best| best.cost);
+            for row in rows {
+                if cost >= bound {
+                    break;
+                }
+                cost += row.rise(&self.itl, steps, extra_s, self.price);
+            }
             if best.is_none_or(|best| cost < best.cost - 1e-6) {
                 best = Some(Outcome { cost, chunk, last_s });
             }

@@ -98,7 +98,9 @@ proptest! {
         prop_assert_eq!(served().map(|round| u64::from(round.output)).sum::<u64>(), run.output_tokens);
         if served().all(|round| round.preempted == 0) {
             let increments: u64 = served().map(|round| u64::from(round.increment)).sum();
-            prop_assert_eq!(increments, run.local_tokens + run.remote_tokens);
+            // Prefill workers may still cache what a decode worker has lost.
+            let computed = run.local_tokens + run.remote_tokens;
+            prop_assert!(computed == increments || (bench.policies.prefill_cache && computed < increments));
         }
         for round in served() {
             prop_assert!(round.ttft_s.unwrap() > 0.0);

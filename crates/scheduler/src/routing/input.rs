@@ -55,7 +55,8 @@ pub struct PrefillLoad {
     pub windowed_ttft_s: Option<f64>,
     /// Predicted seconds of the prefills that wait or run there.
     pub backlog_s: f64,
-    /// Tokens of this session's history that it still caches, where known.
+    /// Tokens of this session whose KV it still caches and that are valid, where known: up to the whole prompt, and more than the
+    /// history where the decode worker has lost some of that.
     pub cached_history: Option<u32>,
     /// Measured over predicted time of its prefills, by the model of the input; 1 where that is not known.
     pub prefill_ratio: f64,
@@ -76,6 +77,16 @@ impl Default for PrefillLoad {
             fresh: false,
             ready: false,
         }
+    }
+}
+
+impl PrefillLoad {
+    /// Tokens that need not be computed there, of a prompt with this history and increment: what is pulled or cached. The last
+    /// token is always computed.
+    #[must_use]
+    pub fn known(&self, history: u32, increment: u32) -> u32 {
+        let most = history.saturating_add(increment.saturating_sub(1));
+        history.max(self.cached_history.unwrap_or(0).min(most))
     }
 }
 

@@ -13,7 +13,13 @@ pub(super) struct Task {
     pub session: u32,
     /// The round's decode worker.
     pub home: u32,
+    /// Tokens whose KV the decode worker has.
+    pub home_history: u32,
+    /// Tokens of the prompt that may be reused.
+    pub keep: u32,
+    /// Tokens that need not be computed: pulled, or cached here.
     pub history: u32,
+    /// Tokens to compute.
     pub increment: u32,
     /// Infinite for a round without an objective.
     pub deadline_s: f64,
@@ -25,6 +31,12 @@ pub(super) struct Task {
 }
 
 impl Task {
+    /// Tokens whose KV the decode worker gets with the next part of so many: those, and with the first one what was cached here and
+    /// not there.
+    pub(super) fn returned_with(&self, tokens: u32) -> u32 {
+        if self.done == 0 { tokens + self.history - self.home_history } else { tokens }
+    }
+
     fn remaining(&self) -> u32 {
         self.increment - self.done
     }
@@ -49,8 +61,10 @@ pub(super) struct Prefill {
     pub step: Option<Step>,
     pub ttft: Window,
     pub calibration: Calibration,
-    /// The model as corrected at the last reading.
+    /// The model as last corrected.
     pub model: PerfModel,
+    /// When that was.
+    pub calibrated_s: f64,
     pub slow: f64,
     pub alive: bool,
     pub epoch: u32,
@@ -70,6 +84,7 @@ impl Prefill {
             ttft: Window::new(window_s),
             calibration: Calibration::default(),
             model,
+            calibrated_s: 0.0,
             slow: 1.0,
             alive: true,
             epoch: 0,
@@ -96,12 +111,15 @@ impl Prefill {
         let chosen = order.next(&self.heads, now_s + self.engine_s(now_s));
         let next = chosen.order.first().copied().unwrap_or_default();
         let task = *self.queue.get(next)?;
-        self.kv.claim(task.session, task.history, task.history + task.increment).map(|held| {
+        let prompt = task.history + task.increment;
+        self.kv.claim(task.session, task.keep, prompt).map(|held| {
             for &overtaken in &chosen.postponed {
                 self.queue[overtaken].postponed += 1;
             }
             self.queue.remove(next);
-            let task = Task { pulled: held >= task.history, ..task };
+            let history = task.home_history.max(held.min(prompt - 1));
+            let pulled = held >= task.home_history;
+            let task = Task { pulled, history, increment: prompt - history, ..task };
             self.taken.push(task);
             task
         })

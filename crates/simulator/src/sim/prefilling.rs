@@ -20,7 +20,7 @@ impl Sim<'_> {
             let prefill = &mut self.prefills[worker as usize];
             let Some(task) = prefill.take_next(order, self.now_s, engine.prefill_budget) else { break };
             if !task.pulled {
-                let missing = task.history - prefill.kv.held(task.session);
+                let missing = task.home_history - prefill.kv.held(task.session);
                 let ends = (self.decode_node(task.home), self.prefill_node(worker));
                 self.transfer(ends, missing, task.round, Purpose::Pull { worker });
             }
@@ -46,6 +46,9 @@ impl Sim<'_> {
         self.events.at(self.now_s + seconds, Event::PrefillStep { worker, epoch });
         // The new KV goes back layer by layer, from the first layer on.
         for (name, tokens) in parts {
+            let taken = &self.prefills[worker as usize].taken;
+            let task = taken.iter().find(|task| task.round == name);
+            let tokens = task.map_or(tokens, |task| task.returned_with(tokens));
             if let Some(round) = self.rounds.get_mut(name) {
                 round.returning += 1;
                 let ends = (self.prefill_node(worker), self.decode_node_of(name));

@@ -108,7 +108,7 @@ impl Sim<'_> {
             PrefillLoad {
                 windowed_ttft_s: signal.windowed_ttft_s,
                 backlog_s: self.known_backlog_s(round.worker, worker as u32),
-                cached_history: cached.map(|tokens| tokens.min(round.history)),
+                cached_history: cached.map(|tokens| tokens.min(round.keep)),
                 prefill_ratio: signal.ratio / own_ratio,
                 fresh: self.setup.policies.signals.ages.of(self.now_s - signal.at_s)
                     != ampd_scheduler::Freshness::Stale,
@@ -137,16 +137,14 @@ impl Sim<'_> {
     }
 
     fn go_remote(&mut self, name: RoundRef, round: &Round, worker: u32) {
-        let increment = round.increment();
+        let cached = self.prefills[worker as usize].kv.held(round.session).min(round.keep);
+        let history = round.history.max(cached.min(round.prompt - 1));
+        let increment = round.prompt - history;
         if self.setup.policies.signals.accounting {
             let model = &self.decodes[round.worker as usize].model;
-            let busy_s = busy_s(model, round.history, increment, self.setup.cluster.engine.prefill_budget);
-            self.sidecars[round.worker as usize].inflight.sent(
-                name.serial,
-                u64::from(worker),
-                busy_s,
-                self.now_s,
-            );
+            let busy_s = busy_s(model, history, increment, self.setup.cluster.engine.prefill_budget);
+            let inflight = &mut self.sidecars[round.worker as usize].inflight;
+            inflight.sent(name.serial, u64::from(worker), busy_s, self.now_s);
         }
         let deadline_s =
             if round.best_effort { f64::INFINITY } else { round.arrival_s + self.setup.slo.ttft_s };
@@ -163,7 +161,9 @@ impl Sim<'_> {
             round: name,
             session: round.session,
             home: round.worker,
-            history: round.history,
+            home_history: round.history,
+            keep: round.keep,
+            history,
             increment,
             deadline_s,
             postponed: 0,

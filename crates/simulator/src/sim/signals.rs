@@ -25,7 +25,10 @@ impl Sim<'_> {
     pub(super) fn read_signal(&mut self, sidecar: u32, worker: u32) {
         let budget = self.setup.cluster.engine.prefill_budget;
         let prefill = &mut self.prefills[worker as usize];
-        if self.setup.policies.signals.calibration {
+        let signals = &self.setup.policies.signals;
+        // A ratio of many steps hardly moves between two readings.
+        if signals.calibration && self.now_s >= prefill.calibrated_s + signals.poll_s {
+            prefill.calibrated_s = self.now_s;
             prefill.model = self.setup.model.calibrated(&prefill.calibration);
         }
         let signal = &mut self.sidecars[sidecar as usize].signals[worker as usize];

@@ -4,6 +4,9 @@ use super::{EvaluateError, Site, Split};
 use crate::cluster::Policies;
 use crate::workload::Arrivals;
 
+/// With fewer sessions than so many, a run says nothing.
+const SESSIONS: f64 = 20.0;
+
 /// How a goodput is looked for.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Search {
@@ -33,7 +36,8 @@ pub struct Best {
 }
 
 /// The highest rate, sessions a second, at which the policy meets the search's conditions on this split, from `guess` on: by
-/// doubling and halving, then by bisection. 0 when it meets them at no rate down to a thousandth of the guess.
+/// doubling and halving, then by bisection. 0 when it meets them at no rate at which enough sessions
+/// come to tell.
 ///
 /// # Errors
 /// When a run cannot be.
@@ -52,7 +56,7 @@ pub fn goodput(
         } else {
             high = rate;
         }
-        if high < guess / 1000.0 {
+        if high < SESSIONS / site.span().until_s {
             return Ok(0.0);
         }
         rate = if high.is_infinite() {

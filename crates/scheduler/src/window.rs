@@ -14,6 +14,8 @@ pub struct Window {
     bucket_s: f64,
     /// By rising index, at most [`BUCKETS`].
     buckets: VecDeque<Bucket>,
+    /// Their sum and count; summed up anew whenever a bucket has left, so that no rounding outlives the window.
+    total: (f64, u64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -28,7 +30,7 @@ impl Window {
     /// A window of `span_s` seconds, which must be positive.
     #[must_use]
     pub fn new(span_s: f64) -> Self {
-        Self { bucket_s: span_s / BUCKETS as f64, buckets: VecDeque::new() }
+        Self { bucket_s: span_s / BUCKETS as f64, buckets: VecDeque::new(), total: (0.0, 0) }
     }
 
     /// Adds `value`, measured at `now_s`. Values that are not finite are left out.
@@ -42,9 +44,13 @@ impl Window {
             return;
         }
         let index = self.index(now_s);
-        while self.buckets.front().is_some_and(|bucket| !in_window(bucket, index)) {
-            self.buckets.pop_front();
+        if self.buckets.front().is_some_and(|bucket| !in_window(bucket, index)) {
+            while self.buckets.front().is_some_and(|bucket| !in_window(bucket, index)) {
+                self.buckets.pop_front();
+            }
+            self.total = summed(self.buckets.iter());
         }
+        self.total = (self.total.0 + value * count as f64, self.total.1 + count);
         match self.buckets.back_mut() {
             // Callers on several threads may come a little out of order.
             Some(last) if index <= last.index => {
@@ -59,15 +65,20 @@ impl Window {
     #[must_use]
     pub fn mean(&self, now_s: f64) -> Option<f64> {
         let index = self.index(now_s);
-        let counted = self.buckets.iter().filter(|bucket| in_window(bucket, index));
-        let (sum, count) =
-            counted.fold((0.0, 0), |(sum, count), bucket| (sum + bucket.sum, count + bucket.count));
+        let (sum, count) = match self.buckets.front() {
+            Some(oldest) if in_window(oldest, index) => self.total,
+            _ => summed(self.buckets.iter().filter(|bucket| in_window(bucket, index))),
+        };
         (count > 0).then(|| sum / count as f64)
     }
 
     fn index(&self, now_s: f64) -> i64 {
         (now_s / self.bucket_s).floor() as i64
     }
+}
+
+fn summed<'a>(buckets: impl Iterator<Item = &'a Bucket>) -> (f64, u64) {
+    buckets.fold((0.0, 0), |(sum, count), bucket| (sum + bucket.sum, count + bucket.count))
 }
 
 /// Whether a bucket counts when the window ends in the bucket of this index.

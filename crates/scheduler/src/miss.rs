@@ -15,7 +15,7 @@ const CERTAIN: f64 = 6.0;
 
 impl MissCurve {
     /// For times to first token at a decision: others decide at the same time, and queues are reordered.
-    pub const TTFT_ROUTED: Self = Self { centre: 0.9, width: 0.12 };
+    pub const TTFT_ROUTED: Self = Self { centre: 0.9, width: 0.16 };
     /// For times to first token on the worker itself, which knows its queue.
     pub const TTFT_PACED: Self = Self { centre: 0.97, width: 0.04 };
     /// For mean times between tokens: most of a round's mean is measured already.

@@ -13,6 +13,8 @@ use crate::routing::{DecodeLoad, Decoding, LocalPrefill, RouteInput, Slo};
 const CHUNKS: [u32; 7] = [32, 64, 128, 256, 512, 1024, 2048];
 /// Decoding rounds that are looked at one by one; of more, every n-th stands for its neighbours.
 const MOST_ROUNDS: usize = 48;
+/// The least price of a whole ITL objective to a round that misses it anyway.
+const LOST_PRICE: f64 = 1.0;
 /// Beyond so many objectives, more wait costs nothing more.
 pub(crate) const MOST_SHARE: f64 = 10.0;
 
@@ -174,12 +176,11 @@ impl<'a> Pace<'a> {
 }
 
 impl Row {
-    /// What it costs when the next `steps` steps last `extra_s` longer.
+    /// What it costs when the next `steps` steps last `extra_s` longer. A round that misses anyway still has a price: it holds its
+    /// memory until it ends, and were it free, a worker that is late would be given ever more.
     fn rise(&self, curve: &MissCurve, steps: f64, extra_s: f64, price: f64) -> f64 {
-        if self.miss >= 1.0 {
-            return 0.0;
-        }
         let used = self.steps.min(steps) * extra_s * self.per_second;
+        let price = if self.miss >= 1.0 { price.max(LOST_PRICE) } else { price };
         (curve.probability(self.share + used) - self.miss + price * used) * self.weight
     }
 }

@@ -140,9 +140,11 @@ fn rounds_near_their_objective_are_spared() {
 }
 
 #[test]
-fn rounds_that_miss_anyway_are_not_spared() {
+fn rounds_that_miss_anyway_are_spared_while_that_costs_no_objective() {
     let lost = Case::new(500, &[worker(0.3)]).decoding_at(2.0);
-    assert_eq!(lost.decide(&Ampd::default()), (Target::Local, Reason::CheaperLocal));
+    assert_eq!(lost.decide(&Ampd::default()), (Target::Remote(0), Reason::CheaperRemote));
+    let late = Case::new(500, &[worker(2.0)]).decoding_at(2.0);
+    assert_eq!(late.decide(&Ampd::default()), (Target::Local, Reason::CheaperLocal));
 }
 
 #[test]

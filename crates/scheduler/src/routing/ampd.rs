@@ -28,7 +28,7 @@ pub struct Ampd {
 
 impl Default for Ampd {
     fn default() -> Self {
-        Self { ttft: MissCurve::TTFT_ROUTED, itl: MissCurve::ITL, price: 0.05, blind_wait: 0.3 }
+        Self { ttft: MissCurve::TTFT_ROUTED, itl: MissCurve::ITL, price: 0.01, blind_wait: 0.3 }
     }
 }
 

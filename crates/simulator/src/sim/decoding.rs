@@ -36,11 +36,15 @@ impl Sim<'_> {
             * decode.slow;
         let history = if parts.tokens > 0.0 { parts.pairs / parts.tokens - parts.tokens / 2.0 } else { 0.0 };
         let predicted_s = decode.model.mixed_s(rows, context, &[(history.max(0.0), parts.tokens)]);
-        // Each kind alone, by the model as it was measured once: a mixed step says nothing about either.
+        let base = self.setup.model;
+        let (tokens, history) = (parts.tokens, history.max(0.0));
         if parts.list.is_empty() {
-            decode.calibration.decode(self.setup.model.decode_s(rows, context), seconds);
+            decode.calibration.decode(base.decode_s(rows, context), seconds);
         } else if rows == 0.0 {
-            decode.calibration.prefill(self.setup.model.prefill_s(history.max(0.0), parts.tokens), seconds);
+            decode.calibration.prefill(base.prefill_s(history, tokens), seconds);
+        } else {
+            let mixed_s = base.mixed_s(rows, context, &[(history, tokens)]);
+            decode.calibration.mixed(base.decode_s(rows, context), mixed_s, seconds);
         }
         decode.step =
             Some(Step { rows: rows as u32, started_s: self.now_s, seconds, predicted_s, parts: parts.list });

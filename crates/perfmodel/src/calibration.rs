@@ -29,8 +29,9 @@ impl Calibration {
         update(&mut self.decode, predicted_s, measured_s);
     }
 
-    /// Takes in a step of both kinds that lasted `measured_s` seconds: predicted were `decode_s` for its rows alone and `mixed_s` for
-    /// all of it. What the rows do not explain is the prefill's; steps of which that is the smaller part say too little of it.
+    /// Takes in a step of both kinds that lasted `measured_s` seconds: predicted were `decode_s` for its rows alone and
+    /// `mixed_s` for all of it. What the rows do not explain is the prefill's; steps of which that is the smaller part
+    /// say too little of it.
     pub fn mixed(&mut self, decode_s: f64, mixed_s: f64, measured_s: f64) {
         let prefill_s = mixed_s - decode_s;
         if prefill_s > decode_s {

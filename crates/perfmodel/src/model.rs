@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Prefill cost for increments of up to `max_increment` tokens, and never below that of the segment before at its border:
-/// `k0 + k1 * i + k2 * i * (h + i / 2)` seconds for an increment of `i` tokens on a history of `h`.
+/// Prefill cost for increments of up to `max_increment` tokens, and never below that of the segment before at its
+/// border: `k0 + k1 * i + k2 * i * (h + i / 2)` seconds for an increment of `i` tokens on a history of `h`.
 ///
 /// `k1` is the cost of the matrix products per token, `k2` that of attention per pair of query and key; `i * (h + i/2)`
 /// counts those pairs under the causal mask.
@@ -67,8 +67,8 @@ pub fn sane(value: f64) -> f64 {
 }
 
 /// The cost at `size` by segments with these largest sizes, in rising order; the last one also serves all larger sizes.
-/// `cost` gives that of one segment at a size. Segments are fitted one by one and do not meet at their borders: where one
-/// begins below the end of the one before it, the cost stays at that end, so that it never falls as the size grows.
+/// `cost` gives that of one segment at a size. Segments are fitted one by one and do not meet at their borders: where
+/// one begins below the end of the one before it, the cost stays at that end, so that it never falls as the size grows.
 fn piecewise<S>(
     segments: &[S],
     size: f64,
@@ -94,8 +94,8 @@ impl PerfModel {
         self.prefill_batch_s(&[(history, increment)])
     }
 
-    /// Seconds to prefill several `(history, increment)` parts as one batch: one constant, the per-token terms by the sum
-    /// of increments and the attention terms by the sum of their pairs.
+    /// Seconds to prefill several `(history, increment)` parts as one batch: one constant, the per-token terms by the
+    /// sum of increments and the attention terms by the sum of their pairs.
     #[must_use]
     pub fn prefill_batch_s(&self, parts: &[(f64, f64)]) -> f64 {
         let (mut tokens, mut pairs) = (0.0, 0.0);
@@ -120,7 +120,8 @@ impl PerfModel {
         )
     }
 
-    /// Seconds of one decode step of `batch` rows with a mean context of `mean_context` tokens; zero for an empty batch.
+    /// Seconds of one decode step of `batch` rows with a mean context of `mean_context` tokens; zero for an empty
+    /// batch.
     #[must_use]
     pub fn decode_s(&self, batch: f64, mean_context: f64) -> f64 {
         let (batch, context) = (sane(batch), sane(mean_context));

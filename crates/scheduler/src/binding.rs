@@ -29,9 +29,9 @@ const SCARCE: f64 = 0.2;
 const STEEP: f64 = 4.0;
 
 /// The candidate with the fewest live sessions: each of them will come back with a prefill and decode again, which free
-/// memory says nothing of. Only where less than a fifth of `capacity`, the KV tokens of one worker, is free, memory gets
-/// a price, and a steep one: a worker that evicts histories computes them again. Ties go to the most free memory, then to
-/// the fewest running rounds, then to the lowest index. `None` when none is ready.
+/// memory says nothing of. Only where less than a fifth of `capacity`, the KV tokens of one worker, is free, memory
+/// gets a price, and a steep one: a worker that evicts histories computes them again. Ties go to the most free memory,
+/// then to the fewest running rounds, then to the lowest index. `None` when none is ready.
 #[must_use]
 pub fn bind_by_load(candidates: &[BindCandidate], capacity: u64) -> Option<usize> {
     let ready = || candidates.iter().enumerate().filter(|(_, candidate)| candidate.ready);

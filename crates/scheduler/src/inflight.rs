@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 
 use ampd_perfmodel::sane;
 
-/// Own dispatches, by worker and task. Sums are taken in the order of the dispatches, so that equal histories give equal
-/// bits.
+/// Own dispatches, by worker and task. Sums are taken in the order of the dispatches, so that equal histories give
+/// equal bits.
 #[derive(Debug, Clone)]
 pub struct InFlight<K> {
     workers: BTreeMap<u64, Vec<Task<K>>>,
@@ -41,8 +41,8 @@ impl<K: PartialEq> InFlight<K> {
         });
     }
 
-    /// The backlog of `worker` at `now_s`, seconds: what its signal of `signal_s` said, less the time since, plus what was
-    /// sent after the signal was taken. Tasks sent before it are in the signal already.
+    /// The backlog of `worker` at `now_s`, seconds: what its signal of `signal_s` said, less the time since, plus what
+    /// was sent after the signal was taken. Tasks sent before it are in the signal already.
     #[must_use]
     pub fn backlog_s(&self, worker: u64, signalled_s: f64, signal_s: f64, now_s: f64) -> f64 {
         let elapsed = sane(now_s - signal_s);

@@ -17,8 +17,8 @@ pub struct OutputLengths {
 }
 
 impl OutputLengths {
-    /// A histogram that expects `mean` tokens, with the residuals of an exponential distribution, until it has seen some
-    /// rounds.
+    /// A histogram that expects `mean` tokens, with the residuals of an exponential distribution, until it has seen
+    /// some rounds.
     #[must_use]
     pub fn new(mean: f64) -> Self {
         Self { counts: [0.0; CLASSES], total: 0.0, expected: [mean.max(1.0); CLASSES], since: 0 }

@@ -21,7 +21,8 @@ impl MissCurve {
     /// For mean times between tokens: most of a round's mean is measured already.
     pub const ITL: Self = Self { centre: 1.0, width: 0.03 };
 
-    /// The probability that a value predicted at `share` of its objective misses it; certain where that is not a number.
+    /// The probability that a value predicted at `share` of its objective misses it; certain where that is not a
+    /// number.
     #[must_use]
     pub fn probability(&self, share: f64) -> f64 {
         let distance = (share - self.centre) / self.width;

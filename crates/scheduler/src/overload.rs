@@ -21,7 +21,8 @@ pub enum Overload {
 /// What a session would meet if it were let in now.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Forecast {
-    /// Shortest predicted wait for a prefill, over all prefill workers or, without any, over the decode workers, seconds.
+    /// Shortest predicted wait for a prefill, over all prefill workers or, without any, over the decode workers,
+    /// seconds.
     pub prefill_wait_s: f64,
     /// Shortest predicted time of a step with one round more, over the decode workers that take sessions, seconds.
     pub step_s: f64,
@@ -43,8 +44,8 @@ pub enum Admission {
     BestEffort,
 }
 
-/// Share of the TTFT objective from which on a predicted wait is too long. Sessions bring most of their prefills later: at nine
-/// tenths, those that were let in already are late by the time that their second rounds come.
+/// Share of the TTFT objective from which on a predicted wait is too long. Sessions bring most of their prefills later:
+/// at nine tenths, those that were let in already are late by the time that their second rounds come.
 const FULL_WAIT: f64 = 0.4;
 /// Share of the ITL objective from which on a predicted step is too long.
 const FULL_STEP: f64 = 0.9;

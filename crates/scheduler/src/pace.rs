@@ -1,8 +1,8 @@
 //! Pacing: how many tokens of local prefills a decode step takes in, and what that costs the rounds that decode there.
 //!
-//! The cost of a chunk size is the expected number of missed objectives: of the local prefills, whose TTFT grows as chunks
-//! shrink, and of the decoding rounds, whose mean ITL grows with every step that carries a chunk. It is what decides
-//! between local and remote (`routing::Ampd`), and it is decided anew at every step.
+//! The cost of a chunk size is the expected number of missed objectives: of the local prefills, whose TTFT grows as
+//! chunks shrink, and of the decoding rounds, whose mean ITL grows with every step that carries a chunk. It is what
+//! decides between local and remote (`routing::Ampd`), and it is decided anew at every step.
 
 use ampd_perfmodel::{PerfModel, sane};
 
@@ -37,8 +37,8 @@ pub struct Pace<'a> {
     pub ttft: MissCurve,
     /// How likely an ITL objective is missed.
     pub itl: MissCurve,
-    /// What a whole objective costs, in misses, when it is merely used up: of two ways to miss nothing, the one that leaves more
-    /// to everybody's objectives is better, since more prefills will come.
+    /// What a whole objective costs, in misses, when it is merely used up: of two ways to miss nothing, the one that
+    /// leaves more to everybody's objectives is better, since more prefills will come.
     pub price: f64,
 }
 
@@ -88,15 +88,15 @@ impl<'a> Pace<'a> {
         }
     }
 
-    /// The chunk that costs least, for the local prefills and, behind them, `extra`. Of equal ones it is the largest, which has all
-    /// prefills done soonest. `None` when there is nothing to prefill.
+    /// The chunk that costs least, for the local prefills and, behind them, `extra`. Of equal ones it is the largest,
+    /// which has all prefills done soonest. `None` when there is nothing to prefill.
     #[must_use]
     pub fn best(&self, extra: Option<LocalPrefill>) -> Option<Outcome> {
         self.best_of(extra, &self.rows())
     }
 
-    /// What `extra` adds to the cost of the local prefills and rounds that are there, and what then comes of all; `None` when it
-    /// is empty.
+    /// What `extra` adds to the cost of the local prefills and rounds that are there, and what then comes of all;
+    /// `None` when it is empty.
     #[must_use]
     pub fn added(&self, extra: LocalPrefill) -> Option<(f64, Outcome)> {
         let rows = self.rows();
@@ -176,8 +176,8 @@ impl<'a> Pace<'a> {
 }
 
 impl Row {
-    /// What it costs when the next `steps` steps last `extra_s` longer. A round that misses anyway still has a price: it holds its
-    /// memory until it ends, and were it free, a worker that is late would be given ever more.
+    /// What it costs when the next `steps` steps last `extra_s` longer. A round that misses anyway still has a price:
+    /// it holds its memory until it ends, and were it free, a worker that is late would be given ever more.
     fn rise(&self, curve: &MissCurve, steps: f64, extra_s: f64, price: f64) -> f64 {
         let used = self.steps.min(steps) * extra_s * self.per_second;
         let price = if self.miss >= 1.0 { price.max(LOST_PRICE) } else { price };

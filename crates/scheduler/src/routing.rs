@@ -145,7 +145,8 @@ impl Decision {
     }
 }
 
-/// A routing policy. Decisions are total: any input, also one with nonsense in it, gets an answer that can be carried out.
+/// A routing policy. Decisions are total: any input, also one with nonsense in it, gets an answer that can be carried
+/// out.
 pub trait RoutingPolicy: Send + Sync {
     /// The policy's name, as configuration spells it.
     fn name(&self) -> &'static str;

@@ -7,8 +7,8 @@ const BUCKETS: i64 = 100;
 
 /// A mean over a sliding time window (AMPD uses 10 s), in bounded memory at any rate of samples.
 ///
-/// Samples are summed up in buckets of a hundredth of the window, and whole buckets leave it: what counts are all samples
-/// of the last 99 to 100 hundredths.
+/// Samples are summed up in buckets of a hundredth of the window, and whole buckets leave it: what counts are all
+/// samples of the last 99 to 100 hundredths.
 #[derive(Debug, Clone)]
 pub struct Window {
     bucket_s: f64,

@@ -1,5 +1,5 @@
-//! Goodput of policies in a few cells, and how fast the simulator is. `cargo bench -p ampd-simulator -- CELLS... ` runs the
-//! cells whose names contain one of the words, all without any.
+//! Goodput of policies in a few cells, and how fast the simulator is. `cargo bench -p ampd-simulator -- CELLS... ` runs
+//! the cells whose names contain one of the words, all without any.
 
 #![allow(
     clippy::unwrap_used,

@@ -64,8 +64,8 @@ struct Scratch {
     loads: Vec<PrefillLoad>,
 }
 
-/// Simulates a deployment under a trace, until all its rounds have ended or `until_s` is reached. Equal setups give equal
-/// runs, bit for bit.
+/// Simulates a deployment under a trace, until all its rounds have ended or `until_s` is reached. Equal setups give
+/// equal runs, bit for bit.
 ///
 /// # Errors
 /// When the cluster, a fault, the trace or a number cannot be.

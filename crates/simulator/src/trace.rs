@@ -15,8 +15,8 @@ pub struct TraceRound {
     pub output: u32,
     /// Seconds from the end of the round before it, or from the session's arrival, to this round's arrival.
     pub gap_s: f64,
-    /// Tokens of history that survive into this round, where the session's context was rewritten or cut; all of it where
-    /// `None`.
+    /// Tokens of history that survive into this round, where the session's context was rewritten or cut; all of it
+    /// where `None`.
     pub keep: Option<u32>,
 }
 

@@ -68,8 +68,8 @@ pub struct Corrections {
 impl Corrections {
     /// Measured points as they are, without noise.
     pub const NONE: Self = Self { prefill_factor: 1.0, decode_extra_s: 0.0, noise: 0.0 };
-    /// What runs of vLLM on H100 show over operators composed: prefill 1.2 times, a decode step 2 ms longer; steps scatter by
-    /// 4 %.
+    /// What runs of vLLM on H100 show over operators composed: prefill 1.2 times, a decode step 2 ms longer; steps
+    /// scatter by 4 %.
     pub const ENGINE: Self = Self { prefill_factor: 1.2, decode_extra_s: 0.002, noise: 0.04 };
 
     fn check(&self) -> Result<(), TruthError> {
@@ -103,8 +103,8 @@ pub struct Truth {
 }
 
 impl Truth {
-    /// Interpolates measured points: linear in the logarithms of both sizes and of the time. Sizes beyond the measured ones
-    /// go on as the last two do.
+    /// Interpolates measured points: linear in the logarithms of both sizes and of the time. Sizes beyond the measured
+    /// ones go on as the last two do.
     ///
     /// # Errors
     /// When there are too few points, a time is none, times fall with size, or a correction is out of range.
@@ -190,8 +190,8 @@ impl Truth {
         (self.corrections.noise * normal).exp()
     }
 
-    /// What a profiler that measures this truth once, with its noise, tells: a fitted model. Transfers are told as they are
-    /// configured.
+    /// What a profiler that measures this truth once, with its noise, tells: a fitted model. Transfers are told as they
+    /// are configured.
     ///
     /// # Errors
     /// When no model can be fitted.

@@ -1,4 +1,5 @@
-//! Nothing is lost and nothing invented, whatever the deployment, the policy and the faults; and a seed gives one result.
+//! Nothing is lost and nothing invented, whatever the deployment, the policy and the faults; and a seed gives one
+//! result.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 

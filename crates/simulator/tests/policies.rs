@@ -1,5 +1,5 @@
-//! What the policies are worth, in one cell where the split is off: the evaluation's statements in small, so that a change that
-//! takes them away is noticed.
+//! What the policies are worth, in one cell where the split is off: the evaluation's statements in small, so that a
+//! change that takes them away is noticed.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 

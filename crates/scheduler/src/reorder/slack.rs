@@ -12,8 +12,9 @@ pub const MAX_QUEUE: usize = 64;
 /// Hodgson, "An n job, one machine sequencing algorithm for minimizing the number of late jobs", 1968). Those that go
 /// behind keep the order of their deadlines.
 ///
-/// Only the first [`MAX_QUEUE`] tasks are looked at, in order of arrival. A task that was postponed `cap` times is served
-/// before all others, the longest waiting first, so that none is ever passed by more than `cap` tasks that came after it.
+/// Only the first [`MAX_QUEUE`] tasks are looked at, in order of arrival. A task that was postponed `cap` times is
+/// served before all others, the longest waiting first, so that none is ever passed by more than `cap` tasks that came
+/// after it.
 #[must_use]
 pub fn next_by_slack(queue: &[QueuedTask], now_s: f64, cap: u32) -> Reorder {
     let head = &queue[..queue.len().min(MAX_QUEUE)];

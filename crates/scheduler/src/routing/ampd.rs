@@ -1,5 +1,5 @@
-//! The policy `ampd`: the option with the fewest expected misses of objectives, this round's and those of the rounds that
-//! it would disturb.
+//! The policy `ampd`: the option with the fewest expected misses of objectives, this round's and those of the rounds
+//! that it would disturb.
 
 use ampd_perfmodel::sane;
 
@@ -18,8 +18,9 @@ pub struct Ampd {
     pub ttft: MissCurve,
     /// How likely an ITL objective is missed.
     pub itl: MissCurve,
-    /// What a whole objective costs, in misses, when it is merely used up, this round's TTFT and the ITL of others alike: decides
-    /// between options that miss nothing, leaves room for what comes, and makes the prefill side fill evenly.
+    /// What a whole objective costs, in misses, when it is merely used up, this round's TTFT and the ITL of others
+    /// alike: decides between options that miss nothing, leaves room for what comes, and makes the prefill side fill
+    /// evenly.
     pub price: f64,
     /// Wait, as a share of the TTFT objective, that a prefill worker is assumed to have at least when nothing recent is
     /// known of it.

@@ -19,9 +19,10 @@ fn ratio(value: f64) -> f64 {
 }
 
 impl Costs {
-    /// AMPD's two finishing times (arXiv 2602.14516): local = local prefill queue + `T_pre`; remote = that worker's queue +
-    /// `T_kv`(history there) + `T_pre` + `T_kv`(increment back). A worker that still caches part of the history pulls the
-    /// rest only, and pulls it while it waits in the queue; one that caches more than the decode worker still has computes less.
+    /// AMPD's two finishing times (arXiv 2602.14516): local = local prefill queue + `T_pre`; remote = that worker's
+    /// queue + `T_kv`(history there) + `T_pre` + `T_kv`(increment back). A worker that still caches part of the history
+    /// pulls the rest only, and pulls it while it waits in the queue; one that caches more than the decode worker still
+    /// has computes less.
     #[must_use]
     pub fn predict(input: &RouteInput<'_>) -> Self {
         let prefill_s = input.model.prefill_s(f64::from(input.history), f64::from(input.increment));

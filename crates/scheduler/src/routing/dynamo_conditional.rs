@@ -5,8 +5,8 @@ use ampd_perfmodel::sane;
 use super::threshold::{by_size, must_stay};
 use super::{Costs, Decision, Reason, RouteInput, RoutingPolicy, Target};
 
-/// The policy `dynamo_conditional` (NVIDIA Dynamo 1.5, `--router-conditional-disagg`, policy `isl_or_load`): local if the
-/// effective input, what the decode worker has not cached, is below a threshold in tokens and in its share of the
+/// The policy `dynamo_conditional` (NVIDIA Dynamo 1.5, `--router-conditional-disagg`, policy `isl_or_load`): local if
+/// the effective input, what the decode worker has not cached, is below a threshold in tokens and in its share of the
 /// prompt, or if the prefill side is busy; a busy decode worker overrides both. Without the two busy thresholds, as
 /// shipped, it is `isl_bounding`.
 ///

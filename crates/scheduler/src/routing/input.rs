@@ -55,8 +55,8 @@ pub struct PrefillLoad {
     pub windowed_ttft_s: Option<f64>,
     /// Predicted seconds of the prefills that wait or run there.
     pub backlog_s: f64,
-    /// Tokens of this session whose KV it still caches and that are valid, where known: up to the whole prompt, and more than the
-    /// history where the decode worker has lost some of that.
+    /// Tokens of this session whose KV it still caches and that are valid, where known: up to the whole prompt, and
+    /// more than the history where the decode worker has lost some of that.
     pub cached_history: Option<u32>,
     /// Measured over predicted time of its prefills, by the model of the input; 1 where that is not known.
     pub prefill_ratio: f64,
@@ -81,8 +81,8 @@ impl Default for PrefillLoad {
 }
 
 impl PrefillLoad {
-    /// Tokens that need not be computed there, of a prompt with this history and increment: what is pulled or cached. The last
-    /// token is always computed.
+    /// Tokens that need not be computed there, of a prompt with this history and increment: what is pulled or cached.
+    /// The last token is always computed.
     #[must_use]
     pub fn known(&self, history: u32, increment: u32) -> u32 {
         let most = history.saturating_add(increment.saturating_sub(1));
@@ -106,8 +106,8 @@ pub struct RouteInput<'a> {
     pub age_s: f64,
     /// The bound decode worker.
     pub decode: DecodeLoad,
-    /// The rounds decoding there, one by one. Empty where the caller does not know them: policies that need them then take
-    /// [`DecodeLoad::running`] rounds, each as far from its objective as [`DecodeLoad::windowed_itl_s`] says.
+    /// The rounds decoding there, one by one. Empty where the caller does not know them: policies that need them then
+    /// take [`DecodeLoad::running`] rounds, each as far from its objective as [`DecodeLoad::windowed_itl_s`] says.
     pub decoding: &'a [Decoding],
     /// The local prefills there, in the order in which they are served. Empty where the caller does not know them: then
     /// [`DecodeLoad::queued_prefill_s`] is all there is.

@@ -3,8 +3,8 @@
 use super::threshold::{by_size, must_stay};
 use super::{Costs, Decision, RouteInput, RoutingPolicy};
 
-/// The policy `llmd_prefix`: remote if the prompt is at least `prompt_tokens` long and at least `non_cached_tokens` of it
-/// are not cached on the chosen decode worker (llm-d inference scheduler, `prefix-based-pd-decider`). Which prefill
+/// The policy `llmd_prefix`: remote if the prompt is at least `prompt_tokens` long and at least `non_cached_tokens` of
+/// it are not cached on the chosen decode worker (llm-d inference scheduler, `prefix-based-pd-decider`). Which prefill
 /// worker it is, is llm-d's own scorer's choice there; here it is the one predicted to finish first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LlmdPrefix {

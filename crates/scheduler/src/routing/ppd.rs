@@ -3,13 +3,13 @@
 use super::threshold::{by_size, must_stay};
 use super::{Costs, Decision, Reason, RouteInput, RoutingPolicy, Target};
 
-/// The policy `ppd` ("Not All Prefills Are Equal", arXiv 2603.13358): a first round always goes remote. A later one stays
-/// when its increment is below `bypass_tokens`, else when the table says that what TTFT gains outweighs what the time
-/// per output token loses: `ttft_weight * (remote - local) / remote > itl_weight * (loaded - plain) / plain`.
+/// The policy `ppd` ("Not All Prefills Are Equal", arXiv 2603.13358): a first round always goes remote. A later one
+/// stays when its increment is below `bypass_tokens`, else when the table says that what TTFT gains outweighs what the
+/// time per output token loses: `ttft_weight * (remote - local) / remote > itl_weight * (loaded - plain) / plain`.
 ///
 /// The published table holds benchmark runs of one model on one machine. Here its entries are computed from the
-/// performance model on an idle prefill worker and on a decode worker of `table_batch` rows: as in the original, no load
-/// of the moment enters.
+/// performance model on an idle prefill worker and on a decode worker of `table_batch` rows: as in the original, no
+/// load of the moment enters.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ppd {
     /// Increment, tokens, below which a later round stays (`PPD_BYPASS_THRESHOLD`).
@@ -20,12 +20,14 @@ pub struct Ppd {
     pub itl_weight: f64,
     /// Rows of the decode worker that the table was measured on.
     pub table_batch: u32,
+    /// Output tokens of the rounds that it was measured with, over which a stall is spread.
+    pub table_output: u32,
 }
 
 impl Default for Ppd {
     /// The original's bypass and equal weights.
     fn default() -> Self {
-        Self { bypass_tokens: 512, ttft_weight: 1.0, itl_weight: 1.0, table_batch: 32 }
+        Self { bypass_tokens: 512, ttft_weight: 1.0, itl_weight: 1.0, table_batch: 32, table_output: 128 }
     }
 }
 
@@ -38,8 +40,8 @@ impl Ppd {
         let local_s = model.mixed_s(batch, history, &[(history, increment)]);
         let transfers_s = model.transfer_s(history) + model.transfer_s(increment);
         let remote_s = model.prefill_s(history, increment) + transfers_s;
-        // The stall is spread over the tokens of a round as long as the table's.
-        let loss = (local_s - plain_s) / (plain_s * batch).max(f64::MIN_POSITIVE);
+        let output_s = plain_s * f64::from(self.table_output);
+        let loss = (local_s - plain_s) / output_s.max(f64::MIN_POSITIVE);
         let gain = (remote_s - local_s) / remote_s.max(f64::MIN_POSITIVE);
         self.ttft_weight * gain > self.itl_weight * loss
     }

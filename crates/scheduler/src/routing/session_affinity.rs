@@ -4,8 +4,8 @@ use super::threshold::must_stay;
 use super::{Costs, Decision, Reason, RouteInput, RoutingPolicy, Target};
 
 /// The policy `session_affinity`: every prefill goes remote, and all of a session's to the same prefill worker, which
-/// still caches its history (session stickiness as in the routers of `SGLang`, `AIBrix` and vLLM's production stack). With
-/// sessions numbered as they come it is a round robin.
+/// still caches its history (session stickiness as in the routers of `SGLang`, `AIBrix` and vLLM's production stack).
+/// With sessions numbered as they come it is a round robin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct SessionAffinity;
 

@@ -2,8 +2,8 @@
 
 use super::{Costs, Decision, Reason, RouteInput, Target};
 
-/// What can be decided before any threshold is looked at: a single token is computed by the decode worker in any case, and
-/// without a prefill worker everything stays. Else the best remote worker's index.
+/// What can be decided before any threshold is looked at: a single token is computed by the decode worker in any case,
+/// and without a prefill worker everything stays. Else the best remote worker's index.
 pub(super) fn must_stay(input: &RouteInput<'_>, costs: &Costs) -> Result<usize, Decision> {
     match costs.best_remote {
         _ if input.increment <= 1 => Err(Decision::new(Target::Local, Reason::IncrementSmall, costs)),

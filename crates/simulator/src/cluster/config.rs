@@ -1,7 +1,7 @@
 //! Workers and links.
 
-/// The links that KV moves over. Each node has one to all other nodes, the same both ways, and one inside; transfers under
-/// way at the same time share them evenly.
+/// The links that KV moves over. Each node has one to all other nodes, the same both ways, and one inside; transfers
+/// under way at the same time share them evenly.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Links {
     /// Seconds of a transfer whatever its size.
@@ -54,7 +54,8 @@ pub struct Cluster {
     pub block_tokens: u32,
     /// KV bytes of one token, all layers.
     pub kv_bytes_per_token: f64,
-    /// Layers: the new KV of a prefill is sent layer by layer while it runs, so that only the last one's is left at its end.
+    /// Layers: the new KV of a prefill is sent layer by layer while it runs, so that only the last one's is left at its
+    /// end.
     pub layers: u32,
     /// The model's context, tokens.
     pub max_context: u64,

@@ -77,8 +77,8 @@ pub struct Policies {
 }
 
 impl Policies {
-    /// A routing policy with everything else as systems ship it: binding by load, first come first served, fixed chunks, KV kept
-    /// on the prefill side.
+    /// A routing policy with everything else as systems ship it: binding by load, first come first served, fixed
+    /// chunks, KV kept on the prefill side.
     #[must_use]
     pub fn plain(name: &str, routing: Arc<dyn RoutingPolicy>) -> Self {
         Self {

@@ -104,7 +104,8 @@ pub struct Row {
     pub simulated_s: f64,
 }
 
-/// Links of a node with eight accelerators: four 400 Gb/s ports between nodes, of which half is reached, and `NVLink` inside.
+/// Links of a node with eight accelerators: four 400 Gb/s ports between nodes, of which half is reached, and `NVLink`
+/// inside.
 const LINKS: Links = Links { latency_s: 0.0005, between_bytes_per_s: 100e9, inside_bytes_per_s: 200e9 };
 /// Seconds of a request in the API and the engine's front (measured by others on vLLM: 15 ms).
 const OVERHEAD_S: f64 = 0.015;
@@ -215,8 +216,8 @@ fn typical(sample: &Trace) -> Typical {
 }
 
 impl Site {
-    /// When measuring begins and ends, seconds: sessions of three lengths go before, then come several, five minutes at least. Near
-    /// capacity queues grow slowly, and a short span flatters.
+    /// When measuring begins and ends, seconds: sessions of three lengths go before, then come several, five minutes at
+    /// least. Near capacity queues grow slowly, and a short span flatters.
     #[must_use]
     pub fn span(&self) -> Span {
         let from_s = 3.0 * self.session_s;

@@ -35,9 +35,9 @@ pub struct Best {
     pub rate: f64,
 }
 
-/// The highest rate, sessions a second, at which the policy meets the search's conditions on this split, from `guess` on: by
-/// doubling and halving, then by bisection. 0 when it meets them at no rate at which enough sessions
-/// come to tell.
+/// The highest rate, sessions a second, at which the policy meets the search's conditions on this split, from `guess`
+/// on: by doubling and halving, then by bisection. 0 when it meets them at no rate at which enough sessions come to
+/// tell.
 ///
 /// # Errors
 /// When a run cannot be.

@@ -30,8 +30,8 @@ impl Sweep {
         self.len() == 0
     }
 
-    /// Runs the cell in every combination, one after the other: by policy, then split, then arrivals, then seed. Rows can be taken
-    /// one by one, so that a caller may stop, or show how far it is.
+    /// Runs the cell in every combination, one after the other: by policy, then split, then arrivals, then seed. Rows
+    /// can be taken one by one, so that a caller may stop, or show how far it is.
     pub fn rows<'a>(&'a self, site: &'a Site) -> impl Iterator<Item = Result<Row, EvaluateError>> + 'a {
         let seeds = move |policies: &'a Policies, split: Split, arrivals: &'a Arrivals| {
             self.seeds.iter().map(move |&seed| site.run(policies, split, arrivals, &[], seed))
@@ -59,8 +59,8 @@ pub struct Interval {
 const STUDENT: [f64; 10] = [12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228];
 
 impl Interval {
-    /// Of independent values: Student's interval. Of two policies, take it of the differences seed by seed: seeds give both the same
-    /// sessions.
+    /// Of independent values: Student's interval. Of two policies, take it of the differences seed by seed: seeds give
+    /// both the same sessions.
     #[must_use]
     pub fn of(values: &[f64]) -> Self {
         let count = values.len() as f64;

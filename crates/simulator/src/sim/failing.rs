@@ -73,8 +73,8 @@ impl Sim<'_> {
         }
     }
 
-    /// A round's decode worker is gone: it is bound anew and computed again, with its output so far; `left` tokens of output
-    /// are to come, or as many as before.
+    /// A round's decode worker is gone: it is bound anew and computed again, with its output so far; `left` tokens of
+    /// output are to come, or as many as before.
     fn start_over(&mut self, name: RoundRef, left: Option<u32>) {
         self.forget_remote(name);
         let Some(name) = self.rounds.renew(name) else { return };

@@ -63,8 +63,8 @@ impl KvMemory {
         self.blocks(tokens) <= self.total
     }
 
-    /// Takes blocks for `tokens` of a session whose first `keep` are still valid, and how many of them are here. `None`, and
-    /// nothing changed, if they cannot be had.
+    /// Takes blocks for `tokens` of a session whose first `keep` are still valid, and how many of them are here.
+    /// `None`, and nothing changed, if they cannot be had.
     pub(super) fn claim(&mut self, session: u32, keep: u32, tokens: u32) -> Option<u32> {
         let held = self.sessions.get(&session).copied();
         if held.is_some_and(|held| held.idle.is_none()) {
@@ -88,7 +88,8 @@ impl KvMemory {
         Some(tokens_held)
     }
 
-    /// Takes `blocks` for rounds that grow, without saying whose they are; [`Self::release`] does. Whether they could be had.
+    /// Takes `blocks` for rounds that grow, without saying whose they are; [`Self::release`] does. Whether they could
+    /// be had.
     pub(super) fn grow(&mut self, blocks: u64) -> bool {
         if self.free + self.cached < blocks {
             return false;
@@ -99,8 +100,8 @@ impl KvMemory {
         true
     }
 
-    /// Ends the use of a session that now holds `tokens` valid tokens in `blocks` blocks; they stay cached until others need
-    /// them, or are dropped at once.
+    /// Ends the use of a session that now holds `tokens` valid tokens in `blocks` blocks; they stay cached until others
+    /// need them, or are dropped at once.
     pub(super) fn release(&mut self, session: u32, tokens: u32, blocks: u64, cache: bool) {
         self.active -= blocks;
         if cache && tokens > 0 {

@@ -31,8 +31,8 @@ pub(super) struct Task {
 }
 
 impl Task {
-    /// Tokens whose KV the decode worker gets with the next part of so many: those, and with the first one what was cached here and
-    /// not there.
+    /// Tokens whose KV the decode worker gets with the next part of so many: those, and with the first one what was
+    /// cached here and not there.
     pub(super) fn returned_with(&self, tokens: u32) -> u32 {
         if self.done == 0 { tokens + self.history - self.home_history } else { tokens }
     }
@@ -92,7 +92,8 @@ impl Prefill {
         }
     }
 
-    /// Takes the next task from the queue, while what has left it does not fill the next step; it has its KV blocks then.
+    /// Takes the next task from the queue, while what has left it does not fill the next step; it has its KV blocks
+    /// then.
     pub(super) fn take_next(&mut self, order: Order, now_s: f64, budget: u32) -> Option<Task> {
         // Those in the step under way do not count: transfers overlap with it.
         let ahead = self.taken.iter().filter(|task| !self.is_computed_in_step(task));
@@ -154,8 +155,8 @@ impl Prefill {
         self.step.as_ref().map_or(0.0, |step| (step.started_s + step.predicted_s - now_s).max(0.0))
     }
 
-    /// Predicted seconds of all prefills that wait or run. What waits is computed in batches: each pays the constant of a step
-    /// in proportion to its share of the budget, a lone one in full.
+    /// Predicted seconds of all prefills that wait or run. What waits is computed in batches: each pays the constant of
+    /// a step in proportion to its share of the budget, a lone one in full.
     pub(super) fn backlog_s(&self, now_s: f64, budget: u32) -> f64 {
         let in_step = |round: RoundRef| {
             let parts = self.step.iter().flat_map(|step| &step.parts);

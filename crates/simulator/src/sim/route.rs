@@ -197,8 +197,8 @@ impl Sim<'_> {
     }
 }
 
-/// Predicted seconds that a prefill keeps a worker busy that batches it with others: the constant of a step in proportion to
-/// the prefill's share of the budget.
+/// Predicted seconds that a prefill keeps a worker busy that batches it with others: the constant of a step in
+/// proportion to the prefill's share of the budget.
 fn busy_s(model: &PerfModel, history: u32, increment: u32, budget: u32) -> f64 {
     let share = (f64::from(increment) / f64::from(budget)).min(1.0);
     let whole = model.prefill_s(f64::from(history), f64::from(increment));

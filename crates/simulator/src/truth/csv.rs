@@ -12,8 +12,8 @@ pub struct PointsError {
     pub what: &'static str,
 }
 
-/// Reads points from lines of `kind,a,b,ms`: prefills of `b` tokens on a history of `a`, decode steps of `a` rows with a context
-/// of `b` tokens. The first line names the columns.
+/// Reads points from lines of `kind,a,b,ms`: prefills of `b` tokens on a history of `a`, decode steps of `a` rows with
+/// a context of `b` tokens. The first line names the columns.
 ///
 /// # Errors
 /// Names the line that is no point.

@@ -59,8 +59,8 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// The sessions that arrive within `duration_s` seconds. Sessions are drawn in the order of their arrival from a stream of
-    /// their own, so that a session is the same at every rate.
+    /// The sessions that arrive within `duration_s` seconds. Sessions are drawn in the order of their arrival from a
+    /// stream of their own, so that a session is the same at every rate.
     ///
     /// # Errors
     /// When a rate, a duration or a distribution cannot be.

@@ -1,11 +1,11 @@
-//! The four workloads of AMPD's evaluation (arXiv 2602.14516), regenerated from published and measured statistics. Its own
-//! traces are not public.
+//! The four workloads of AMPD's evaluation (arXiv 2602.14516), regenerated from published and measured statistics. Its
+//! own traces are not public.
 
 use super::{Draw, Shape, Workload};
 
 impl Workload {
-    /// `ToolBench`: agents that call tools. Rounds and lengths are measured on the runs that the benchmark publishes; the
-    /// tools' times are those of BFCL v4 in Continuum (arXiv 2511.02230, table 2: 1.92 s, deviation 2.13 s).
+    /// `ToolBench`: agents that call tools. Rounds and lengths are measured on the runs that the benchmark publishes;
+    /// the tools' times are those of BFCL v4 in Continuum (arXiv 2511.02230, table 2: 1.92 s, deviation 2.13 s).
     pub const TOOLBENCH: Self = Self {
         name: "toolbench",
         rounds: Draw::of(Shape::Weighted(&[
@@ -45,8 +45,8 @@ impl Workload {
         gap_probability: 1.0,
     };
 
-    /// GAIA: long agent runs. Rounds and gaps by the means that GAIA traces publish, lengths measured on the failed runs of
-    /// Magentic-One.
+    /// GAIA: long agent runs. Rounds and gaps by the means that GAIA traces publish, lengths measured on the failed
+    /// runs of Magentic-One.
     pub const GAIA: Self = Self {
         name: "gaia",
         rounds: Draw::clipped(Shape::LogNormal { mu: 2.64, sigma: 0.85 }, 2.0, 100.0),

@@ -84,3 +84,12 @@ fn a_slow_worker_is_found_out() {
     let summary = run(&site, &Policies::ampd(), 1.6, &slow);
     assert!(summary.attainment > 0.95, "{summary:?}");
 }
+
+#[test]
+fn a_wrong_profile_is_corrected() {
+    for profile_scale in [0.6, 1.6] {
+        let site = Cell { profile_scale, ..site().cell }.site().unwrap();
+        let corrected = run(&site, &Policies::ampd(), 2.0, &[]);
+        assert!(corrected.attainment > 0.95, "{profile_scale}: {corrected:?}");
+    }
+}

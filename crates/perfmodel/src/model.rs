@@ -146,7 +146,7 @@ impl PerfModel {
             return decode + prefill;
         }
         let (own, other) = (self.prefill_constant_s(), self.decode.first().map_or(0.0, |s| s.k0));
-        decode + prefill - own.min(other).min(decode).min(prefill)
+        decode + prefill - sane(own.min(other)).min(decode).min(prefill)
     }
 
     /// Seconds that a prefill step takes whatever its size.

@@ -14,7 +14,7 @@ pub enum Overload {
     Shed,
     /// It waits before its first round.
     Queue,
-    /// It is served behind all others, without an objective.
+    /// It is served without an objective: behind all others, where queues go by slack.
     BestEffort,
 }
 

@@ -75,8 +75,7 @@ impl RoutingPolicy for Ampd {
 
     fn decide(&self, input: &RouteInput<'_>) -> Decision {
         if input.increment <= 1 {
-            let costs = Costs { local_s: 0.0, best_remote: None };
-            return Decision::new(Target::Local, Reason::IncrementSmall, &costs);
+            return Decision::new(Target::Local, Reason::IncrementSmall, &Costs::predict(input));
         }
         // A worker of which nothing recent is known is taken only when that holds for all of them.
         let remote = self.remote(input, true).or_else(|| self.remote(input, false));
@@ -84,7 +83,7 @@ impl RoutingPolicy for Ampd {
         let costs = Costs { local_s, best_remote: remote.map(|(index, _, after_s)| (index, after_s)) };
         let (target, reason) = match remote {
             None => (Target::Local, Reason::NoPrefillWorker),
-            Some((index, cost, _)) if cost < local_cost => {
+            Some((index, cost, after_s)) if (cost, after_s) < (local_cost, local_s) => {
                 let known = input.prefills.get(index).is_some_and(|load| load.fresh);
                 (Target::Remote(index), if known { Reason::CheaperRemote } else { Reason::StaleSignals })
             }

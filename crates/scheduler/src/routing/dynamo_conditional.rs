@@ -18,7 +18,7 @@ pub struct DynamoConditional {
     pub effective_tokens: u32,
     /// Uncached share of the prompt below which it may stay.
     pub effective_share: f64,
-    /// The prefill side is busy when its shortest wait is over this share of the TTFT objective.
+    /// The prefill side is busy when the worker that would be taken has a wait over this share of the TTFT objective.
     pub prefill_busy: Option<f64>,
     /// The decode worker is busy when its windowed ITL is over this share of the objective.
     pub decode_busy: Option<f64>,

@@ -8,14 +8,16 @@ use super::{Costs, Decision, RouteInput, RoutingPolicy};
 /// worker it is, is llm-d's own scorer's choice there; here it is the one predicted to finish first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LlmdPrefix {
-    /// Smallest prompt, tokens, that may go remote.
+    /// Smallest prompt, tokens, that may go remote; 0 leaves the prompt's length out of it (`promptTokens`).
     pub prompt_tokens: u32,
-    /// Smallest uncached part, tokens, that goes remote. llm-d's own default of 0 means that nothing ever does.
+    /// Smallest uncached part, tokens, that goes remote (`nonCachedTokens`). llm-d's own default of 0 means that
+    /// nothing ever does.
     pub non_cached_tokens: u32,
 }
 
 impl Default for LlmdPrefix {
-    /// The threshold with which vLLM-style guides enable the decider.
+    /// The threshold of the example in llm-d's own documentation of the decider; there is no default that does
+    /// anything.
     fn default() -> Self {
         Self { prompt_tokens: 0, non_cached_tokens: 512 }
     }

@@ -8,8 +8,9 @@ use super::{Costs, Decision, Reason, RouteInput, RoutingPolicy, Target};
 /// time per output token loses: `ttft_weight * (remote - local) / remote > itl_weight * (loaded - plain) / plain`.
 ///
 /// The published table holds benchmark runs of one model on one machine. Here its entries are computed from the
-/// performance model on an idle prefill worker and on a decode worker of `table_batch` rows: as in the original, no
-/// load of the moment enters.
+/// performance model on an idle prefill worker and on a decode worker of `table_batch` rows. The original's table also
+/// has an axis for the rate of requests; `table_batch` stands for one point of it. A session whose history is lost
+/// counts as at its first round: all of its prompt is to be prefilled.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Ppd {
     /// Increment, tokens, below which a later round stays (`PPD_BYPASS_THRESHOLD`).
@@ -25,7 +26,8 @@ pub struct Ppd {
 }
 
 impl Default for Ppd {
-    /// The original's bypass and equal weights.
+    /// The bypass and the equal weights of the published code; rows and output of the table are our choice of a point
+    /// in the middle.
     fn default() -> Self {
         Self { bypass_tokens: 512, ttft_weight: 1.0, itl_weight: 1.0, table_batch: 32, table_output: 128 }
     }

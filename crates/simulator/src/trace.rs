@@ -20,6 +20,14 @@ pub struct TraceRound {
     pub keep: Option<u32>,
 }
 
+impl TraceRound {
+    /// Tokens of the context at the round's end, after so many at the end of the round before it.
+    fn context_after(&self, context: u64) -> u64 {
+        let kept = context.min(self.keep.map_or(u64::MAX, u64::from));
+        kept + u64::from(self.increment) + u64::from(self.output)
+    }
+}
+
 /// One session.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TraceSession {
@@ -35,8 +43,7 @@ impl TraceSession {
     pub fn longest_context(&self) -> u64 {
         let (mut context, mut longest) = (0_u64, 0);
         for round in &self.rounds {
-            context = context.min(round.keep.map_or(u64::MAX, u64::from));
-            context += u64::from(round.increment) + u64::from(round.output);
+            context = round.context_after(context);
             longest = longest.max(context);
         }
         longest
@@ -51,10 +58,27 @@ pub struct Trace {
 }
 
 impl Trace {
+    /// Ends each session before the round that would outgrow the model's context, tokens, as whoever uses a model has
+    /// to; sessions without any round left are left out.
+    #[must_use]
+    pub fn cut(mut self, max_context: u64) -> Self {
+        for session in &mut self.sessions {
+            let mut context = 0_u64;
+            let fits = session.rounds.iter().take_while(|round| {
+                context = round.context_after(context);
+                context <= max_context
+            });
+            let count = fits.count();
+            session.rounds.truncate(count);
+        }
+        self.sessions.retain(|session| !session.rounds.is_empty());
+        self
+    }
+
     /// Checks that every session fits the model's context and a decode worker's KV memory, both in tokens.
     ///
     /// # Errors
-    /// Names the first session that does not, by its line.
+    /// Names the first session that does not.
     pub fn check(&self, max_context: u64, kv_tokens: u64) -> Result<(), TraceError> {
         if self.sessions.is_empty() {
             return Err(TraceError::Empty);
@@ -68,7 +92,7 @@ impl Trace {
             } else {
                 continue;
             };
-            return Err(TraceError::Line { line: index + 1, problem });
+            return Err(TraceError::Session { session: index + 1, problem });
         }
         Ok(())
     }

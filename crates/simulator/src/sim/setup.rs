@@ -24,7 +24,7 @@ pub enum SimulationError {
         /// Its value.
         seconds: f64,
     },
-    /// A session without an arrival.
+    /// A session, counted from 1, without an arrival.
     #[error("session {0} of the trace has no arrival time: draw arrivals first")]
     NoArrival(usize),
     /// An end that is no time.
@@ -69,7 +69,7 @@ impl Setup<'_> {
             }
         }
         if let Some(index) = self.trace.sessions.iter().position(|session| session.arrival_s.is_none()) {
-            return Err(SimulationError::NoArrival(index));
+            return Err(SimulationError::NoArrival(index + 1));
         }
         if !(self.until_s.is_finite() && self.until_s > 0.0) {
             return Err(SimulationError::Until(self.until_s));

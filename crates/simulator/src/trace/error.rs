@@ -6,7 +6,7 @@ pub enum TraceError {
     /// No session in it.
     #[error("the trace holds no session")]
     Empty,
-    /// One line, or the session that it held, is wrong.
+    /// One line is wrong.
     #[error("line {line}: {problem}")]
     Line {
         /// The line, from 1; blank ones count.
@@ -15,9 +15,18 @@ pub enum TraceError {
         #[source]
         problem: TraceProblem,
     },
+    /// One session cannot be served here.
+    #[error("session {session}: {problem}")]
+    Session {
+        /// The session, from 1.
+        session: usize,
+        /// What is wrong.
+        #[source]
+        problem: TraceProblem,
+    },
 }
 
-/// What is wrong with a line.
+/// What is wrong with a line or a session.
 #[derive(Debug, thiserror::Error)]
 pub enum TraceProblem {
     /// Not UTF-8.

@@ -52,6 +52,10 @@ impl Draw {
 
     /// A value.
     pub(crate) fn sample(&self, rng: &mut Rng) -> Result<f64, WorkloadError> {
+        let Self { least, most, .. } = *self;
+        if least.is_nan() || most.is_nan() || least > most {
+            return Err(WorkloadError::Bounds { least, most });
+        }
         let bad = |_| WorkloadError::Shape(self.shape);
         let unit = |rng: &mut Rng| {
             Ok(Uniform::new(0.0, 1.0).map_err(|_| WorkloadError::Shape(self.shape))?.sample(rng))
@@ -65,11 +69,7 @@ impl Draw {
             Shape::Quantiles(points) => inverse(points, unit(rng)?),
             Shape::Weighted(values) => weighted(values, unit(rng)?),
         };
-        if value.is_finite() {
-            Ok(value.clamp(self.least, self.most))
-        } else {
-            Err(WorkloadError::Shape(self.shape))
-        }
+        if value.is_finite() { Ok(value.clamp(least, most)) } else { Err(WorkloadError::Shape(self.shape)) }
     }
 }
 

@@ -25,6 +25,17 @@ pub enum WorkloadError {
         /// The period, seconds.
         period_s: f64,
     },
+    /// More arrivals than memory can hold.
+    #[error("there would be more than {0} sessions")]
+    TooMany(usize),
+    /// Bounds without anything between them.
+    #[error("values are to be from {least} to {most}")]
+    Bounds {
+        /// The least value.
+        least: f64,
+        /// The largest.
+        most: f64,
+    },
     /// A duration that is not positive.
     #[error("the trace is to be {0} s long, it must be a positive number of seconds")]
     Duration(f64),

@@ -68,8 +68,9 @@ pub struct Corrections {
 impl Corrections {
     /// Measured points as they are, without noise.
     pub const NONE: Self = Self { prefill_factor: 1.0, decode_extra_s: 0.0, noise: 0.0 };
-    /// What runs of vLLM on H100 show over operators composed: prefill 1.2 times, a decode step 2 ms longer; steps
-    /// scatter by 4 %.
+    /// What runs of vLLM on H100 show over operators composed: prefill 1.2 times (one report, Llama-3.3-70B on four of
+    /// them), a decode step 2 ms longer (`AIConfigurator`'s measured rows of Qwen3-32B). That steps scatter by 4 % is
+    /// assumed.
     pub const ENGINE: Self = Self { prefill_factor: 1.2, decode_extra_s: 0.002, noise: 0.04 };
 
     fn check(&self) -> Result<(), TruthError> {
@@ -142,7 +143,8 @@ impl Truth {
         truth
     }
 
-    /// Seconds of a prefill step of parts with these sums: tokens, and pairs of query and key.
+    /// Seconds of a prefill step of parts with these sums: tokens, and pairs of query and key. It is taken for one part
+    /// with as many of both; where there are fewer pairs than one part without history has, it counts as that.
     #[must_use]
     pub fn prefill_s(&self, tokens: f64, pairs: f64) -> f64 {
         if tokens <= 0.0 {

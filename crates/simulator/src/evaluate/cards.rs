@@ -32,7 +32,8 @@ impl Card {
     }
 }
 
-/// All of them. Memory by arithmetic: 96 GB an H20, 80 GB an H100; 65.5, 141 and 93.4 GB of weights.
+/// All of them. Memory by arithmetic: 96 GB an H20, 80 GB an H100; 65.5 GB of weights (Qwen3-32B), 141 GB (Llama-3.1-70B)
+/// and 93.4 GB (Mixtral-8x7B). The context of Qwen3-32B is the one with YaRN.
 pub const CARDS: [Card; 6] = [
     Card {
         name: "qwen3-32b/h20/tp4",
@@ -67,7 +68,7 @@ pub const CARDS: [Card; 6] = [
         kv_tokens: 1_900_000,
         kv_bytes_per_token: 131_072.0,
         layers: 32,
-        max_context: 131_072,
+        max_context: 32_768,
         points: include_str!("../../data/h20_mixtral_8x7b_tp4.csv"),
     },
     Card {
@@ -76,7 +77,7 @@ pub const CARDS: [Card; 6] = [
         kv_tokens: 605_000,
         kv_bytes_per_token: 131_072.0,
         layers: 32,
-        max_context: 131_072,
+        max_context: 32_768,
         points: include_str!("../../data/h20_mixtral_8x7b_tp2.csv"),
     },
     Card {

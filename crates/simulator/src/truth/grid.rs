@@ -52,7 +52,7 @@ impl Grid {
             if !(seconds.is_finite() && seconds > 0.0) {
                 return Err(TruthError::Time { kind, at: (a, b), seconds });
             }
-            known.insert((a, b), seconds.ln());
+            known.insert((a.max(1), b.max(1)), seconds.ln());
         }
         let ((x, xs), (y, ys)) =
             (Axis::new(known.keys().map(|(a, _)| *a)), Axis::new(known.keys().map(|(_, b)| *b)));

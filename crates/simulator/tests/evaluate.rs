@@ -58,6 +58,32 @@ fn impossible_objectives_have_no_goodput() {
 }
 
 #[test]
+fn a_search_that_would_not_end_is_refused() {
+    let site = site();
+    for (says, search) in [
+        ("precision of the search is 0", Search { precision: 0.0, ..Search::default() }),
+        ("attainment of the search is 0", Search { attainment: 0.0, ..Search::default() }),
+        ("seeds of the search is 0", Search { seeds: vec![], ..Search::default() }),
+    ] {
+        let error = goodput(&site, &Policies::ampd(), SPLIT, 0.1, &search).unwrap_err().to_string();
+        assert!(error.contains(says), "{error}");
+    }
+}
+
+#[test]
+fn increments_are_scaled_where_they_are_assumed() {
+    let mean = |workload: Workload| {
+        let trace = workload.generate(&Arrivals::Poisson { rate: 10.0 }, 100.0, 1).unwrap();
+        let later = trace.sessions.iter().flat_map(|session| &session.rounds[1..]);
+        let (sum, count) = later.fold((0.0, 0.0), |(s, n), r| (s + f64::from(r.increment), n + 1.0));
+        sum / count
+    };
+    let ratio = mean(Workload::DUREADER.with_later_scaled(2.0).unwrap()) / mean(Workload::DUREADER);
+    assert!((ratio - 2.0).abs() < 0.01, "{ratio}");
+    assert!(Workload::TOOLBENCH.with_later_scaled(2.0).is_err());
+}
+
+#[test]
 fn more_workers_than_accelerators_are_refused() {
     let split = Split { prefill: 3, decode: 2 };
     let error = site().run(&Policies::ampd(), split, &Arrivals::Poisson { rate: 0.1 }, &[], 1).unwrap_err();

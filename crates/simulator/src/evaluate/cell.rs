@@ -28,6 +28,16 @@ pub enum EvaluateError {
     /// Of the simulation.
     #[error(transparent)]
     Simulation(#[from] SimulationError),
+    /// A search that would find nothing or never end.
+    #[error("{field} of the search is {value}, it must be {wanted}")]
+    Search {
+        /// The field.
+        field: &'static str,
+        /// Its value.
+        value: f64,
+        /// What it must be.
+        wanted: &'static str,
+    },
     /// More workers than accelerators.
     #[error(
         "{prefill} prefill and {decode} decode workers of {theta} accelerators are more than {gpus} accelerators"
@@ -107,7 +117,7 @@ pub struct Row {
 /// Links of a node with eight accelerators: four 400 Gb/s ports between nodes, of which half is reached, and `NVLink`
 /// inside.
 const LINKS: Links = Links { latency_s: 0.0005, between_bytes_per_s: 100e9, inside_bytes_per_s: 200e9 };
-/// Seconds of a request in the API and the engine's front (measured by others on vLLM: 15 ms).
+/// Seconds of a request in the API and the engine's front: what the simulator BLIS (`inference-sim`) has fitted to vLLM.
 const OVERHEAD_S: f64 = 0.015;
 /// Accelerators of a node.
 const NODE: u32 = 8;
@@ -145,6 +155,7 @@ impl Cell {
             (segment.k0, segment.k1, segment.k2) = self.scaled([segment.k0, segment.k1, segment.k2]);
         }
         let sample = self.workload.generate(&Arrivals::Poisson { rate: 1.0 }, 400.0, 99)?;
+        let sample = sample.cut(self.card.max_context);
         let typical = typical(&sample);
         let prefill = |history: f64, increment: f64| {
             truth.prefill_s(increment, increment * (history + increment / 2.0))
@@ -177,7 +188,7 @@ impl Cell {
     fn cluster(&self, split: Split) -> Result<Cluster, EvaluateError> {
         let Split { prefill, decode } = split;
         let (theta, gpus) = (self.card.theta, self.gpus);
-        if prefill + decode > self.workers() {
+        if prefill.saturating_add(decode) > self.workers() {
             return Err(EvaluateError::TooLarge { prefill, decode, theta, gpus });
         }
         Ok(Cluster {
@@ -224,7 +235,8 @@ impl Site {
         Span { from_s, until_s: from_s + (6.0 * self.session_s).max(300.0) }
     }
 
-    /// Runs the cell under a policy. The seed makes sessions, arrivals and noise, the same for all policies.
+    /// Runs the cell under a policy. The seed makes sessions, arrivals and noise, the same for all policies. Sessions end
+    /// where the model's context does.
     ///
     /// # Errors
     /// When the split, the arrivals or the simulation cannot be.
@@ -239,8 +251,8 @@ impl Site {
         let (cluster, span) = (self.cell.cluster(split)?, self.span());
         // The load goes on behind those that are measured until they have had the time that the objectives allow.
         let after_s = self.session_s / 2.0;
-        let mut trace = self.cell.workload.generate(arrivals, span.until_s + after_s, seed)?;
-        trace.sessions.retain(|session| session.longest_context() <= self.cell.card.max_context);
+        let trace = self.cell.workload.generate(arrivals, span.until_s + after_s, seed)?;
+        let trace = trace.cut(self.cell.card.max_context);
         let setup = Setup {
             cluster: &cluster,
             policies,

@@ -20,6 +20,26 @@ pub struct Search {
     pub precision: f64,
 }
 
+impl Search {
+    fn check(&self) -> Result<(), EvaluateError> {
+        for (field, value, good, wanted) in [
+            (
+                "attainment",
+                self.attainment,
+                self.attainment > 0.0 && self.attainment <= 1.0,
+                "above 0, at most 1",
+            ),
+            ("precision", self.precision, self.precision >= 1e-6 && self.precision < 1.0, "from 1e-6 to 1"),
+            ("seeds", self.seeds.len() as f64, !self.seeds.is_empty(), "one at least"),
+        ] {
+            if !good {
+                return Err(EvaluateError::Search { field, value, wanted });
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Default for Search {
     fn default() -> Self {
         Self { attainment: 0.9, p99_objectives: 4.0, seeds: vec![1, 2], precision: 0.02 }
@@ -36,11 +56,11 @@ pub struct Best {
 }
 
 /// The highest rate, sessions a second, at which the policy meets the search's conditions on this split, from `guess`
-/// on: by doubling and halving, then by bisection. 0 when it meets them at no rate at which enough sessions come to
+/// on: by steps of 1.4 up and down, then by bisection. 0 when it meets them at no rate at which enough sessions come to
 /// tell.
 ///
 /// # Errors
-/// When a run cannot be.
+/// When a run or the search cannot be.
 pub fn goodput(
     site: &Site,
     policies: &Policies,
@@ -48,6 +68,7 @@ pub fn goodput(
     guess: f64,
     search: &Search,
 ) -> Result<f64, EvaluateError> {
+    search.check()?;
     let (mut low, mut high) = (0.0, f64::INFINITY);
     let mut rate = guess;
     while high > low * (1.0 + search.precision) {
@@ -109,7 +130,9 @@ pub fn best_split(
         let split = Split { prefill, decode: site.cell.workers().saturating_sub(prefill) };
         let from = best.map_or(guess, |best| best.rate.max(guess / 10.0));
         // A split that does not reach what another has is not searched further.
-        if best.is_some_and(|best| !meets(site, policies, split, best.rate, search).unwrap_or(true)) {
+        if let Some(best) = best.filter(|best| best.rate > 0.0)
+            && !meets(site, policies, split, best.rate, search)?
+        {
             continue;
         }
         let rate = goodput(site, policies, split, from, search)?;

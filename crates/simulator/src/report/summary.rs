@@ -16,7 +16,9 @@ pub struct Span {
     pub until_s: f64,
 }
 
-/// The rounds that arrived in a span. Rounds that never ended and those of refused sessions count as missed.
+/// The rounds that arrived in a span. Rounds that never ended and those of refused sessions count as missed. A round that
+/// was let in and still waits for its first token when the run ends has a TTFT of at least what it has waited, and counts
+/// with that: else a policy would look the better the longer it lets some wait.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
 pub struct Summary {
     /// Rounds.
@@ -31,7 +33,7 @@ pub struct Summary {
     pub local_share: f64,
     /// Share of rounds whose session was refused.
     pub refused_share: f64,
-    /// Median TTFT of rounds that got a token, seconds.
+    /// Median TTFT, without refused rounds, seconds.
     pub ttft_p50_s: f64,
     /// Its 95th percentile.
     pub ttft_p95_s: f64,
@@ -64,7 +66,8 @@ impl Summary {
                 Place::Refused => refused += 1,
                 Place::Undecided => {}
             }
-            ttfts.extend(record.ttft_s);
+            let waited = (record.place != Place::Refused).then_some(run.ended_s - record.arrival_s);
+            ttfts.extend(record.ttft_s.or(waited));
             means.extend(record.itl_mean_s);
             stalls.extend(record.itl_p99_s);
         }
@@ -135,6 +138,14 @@ mod tests {
         assert_eq!((summary.rounds, summary.attainment, summary.goodput), (5, 0.4, 0.5));
         assert_eq!((summary.session_attainment, summary.refused_share), (0.25, 0.2));
         assert_eq!((summary.ttft_p50_s, summary.local_share), (0.5, 1.0));
+    }
+
+    #[test]
+    fn who_still_waits_counts_with_its_wait() {
+        let waits = RoundRecord { place: Place::Remote(0), ..record(1, 2.0, None, 0.0) };
+        let run = Run { rounds: vec![record(0, 1.0, Some(0.5), 0.1), waits], ended_s: 9.0, ..Run::default() };
+        let summary = Summary::of(&run, &Slo { ttft_s: 1.0, itl_s: 0.1 }, Span { from_s: 0.0, until_s: 5.0 });
+        assert_eq!((summary.ttft_p50_s, summary.ttft_p99_s, summary.attainment), (0.5, 7.0, 0.5));
     }
 
     #[test]

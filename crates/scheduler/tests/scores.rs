@@ -156,6 +156,15 @@ fn a_late_prefill_side_is_avoided_and_the_shortest_wait_taken() {
 }
 
 #[test]
+fn of_two_hopeless_options_the_sooner_is_taken() {
+    let hopeless = LocalPrefill { history: 0, remaining: 100_000_000, age_s: 0.0 };
+    let case = Case { waiting: vec![hopeless], ..Case::new(500, &[worker(1e3)]) };
+    assert_eq!(case.decide(&Ampd::default()), (Target::Remote(0), Reason::CheaperRemote));
+    let case = Case { waiting: vec![hopeless], ..Case::new(500, &[worker(1e6)]) };
+    assert_eq!(case.decide(&Ampd::default()), (Target::Local, Reason::CheaperLocal));
+}
+
+#[test]
 fn cached_history_and_a_slow_worker_count() {
     let cached = PrefillLoad { cached_history: Some(30_000), ..worker(0.0) };
     let case = Case { history: 30_000, ..Case::new(500, &[worker(0.0), cached]) }.decoding_at(1.1);

@@ -18,7 +18,7 @@ mod signals;
 mod stalls;
 mod start;
 
-use ampd_scheduler::{Decoding, LocalPrefill, OutputLengths, PrefillLoad};
+use ampd_scheduler::{Decoding, LocalPrefill, PrefillLoad};
 
 use crate::random::Rng;
 use crate::report::Run;
@@ -49,7 +49,6 @@ struct Sim<'a> {
     prefills: Vec<Prefill>,
     sidecars: Vec<Sidecar>,
     transfers: Transfers,
-    lengths: OutputLengths,
     /// Sessions that wait to be let in, by home.
     held: Vec<Vec<(u32, f64)>>,
     run: Run,

@@ -1,6 +1,6 @@
 //! Clusters that cannot be simulated.
 
-use super::{Cluster, Fault, FaultKind, Policies, Role};
+use super::{Cluster, Fault, FaultKind, Pacing, Policies, Role};
 
 /// Something in a configuration that cannot be.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -53,13 +53,15 @@ impl Cluster {
             ("max_context", self.max_context as f64),
             ("links.between_bytes_per_s", self.links.between_bytes_per_s),
             ("links.inside_bytes_per_s", self.links.inside_bytes_per_s),
-            ("engine.prefill_chunk", f64::from(self.engine.prefill_chunk)),
             ("engine.max_running", f64::from(self.engine.max_running)),
             ("engine.prefill_budget", f64::from(self.engine.prefill_budget)),
             ("engine.prefill_tasks", f64::from(self.engine.prefill_tasks)),
         ] {
             number(field, value, value > 0.0, positive)?;
         }
+        // Places in a context are counted in 32 bits.
+        let most = f64::from(u32::MAX);
+        number("max_context", self.max_context as f64, self.max_context as f64 <= most, "at most 2^32 - 1")?;
         let budget = self.engine.token_budget;
         let more = "more than engine.max_running, so that a prefill gets a token beside all rows";
         number("engine.token_budget", f64::from(budget), budget > self.engine.max_running, more)?;
@@ -69,12 +71,15 @@ impl Cluster {
 }
 
 impl Policies {
-    /// Checks what is known when.
+    /// Checks the pace, and what is known when.
     ///
     /// # Errors
     /// Names the first thing that cannot be.
     pub fn check(&self) -> Result<(), ClusterError> {
         let signals = &self.signals;
+        if let Pacing::Fixed { chunk } = self.pacing {
+            number("pacing.chunk", f64::from(chunk), chunk > 0, "positive")?;
+        }
         number("signals.poll_s", signals.poll_s, signals.poll_s > 0.0, "positive")?;
         number("signals.window_s", signals.window_s, signals.window_s > 0.0, "positive")
     }

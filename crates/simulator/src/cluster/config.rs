@@ -17,8 +17,6 @@ pub struct Links {
 pub struct Engine {
     /// Most tokens of a decode worker's step, rows and prefills together.
     pub token_budget: u32,
-    /// Most tokens of one local prefill in a step, with fixed pacing.
-    pub prefill_chunk: u32,
     /// Most rounds that decode at a time.
     pub max_running: u32,
     /// Most tokens of a prefill worker's step.
@@ -29,13 +27,7 @@ pub struct Engine {
 
 impl Default for Engine {
     fn default() -> Self {
-        Self {
-            token_budget: 2048,
-            prefill_chunk: 512,
-            max_running: 256,
-            prefill_budget: 4096,
-            prefill_tasks: 64,
-        }
+        Self { token_budget: 2048, max_running: 256, prefill_budget: 4096, prefill_tasks: 64 }
     }
 }
 

@@ -9,8 +9,11 @@ use ampd_scheduler::{
 /// How many tokens of local prefills a decode step takes in.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Pacing {
-    /// As many as the engine's chunk says for each prefill.
-    Fixed,
+    /// The same for each prefill at each step.
+    Fixed {
+        /// Most tokens of one prefill.
+        chunk: u32,
+    },
     /// As many as `ampd_scheduler::Pace` says, anew at each step.
     Adaptive {
         /// How likely a TTFT objective is missed.
@@ -20,6 +23,11 @@ pub enum Pacing {
         /// What a whole objective costs when it is merely used up.
         price: f64,
     },
+}
+
+impl Pacing {
+    /// The engine's own chunk.
+    pub const ENGINE: Self = Self::Fixed { chunk: 512 };
 }
 
 /// What schedulers know, and when.
@@ -40,7 +48,8 @@ pub struct Signals {
 }
 
 impl Default for Signals {
-    /// As in production.
+    /// What a sidecar has: readings every 100 ms, two probes at a decision, own dispatches. Probes take no time here; in
+    /// production a decision waits 2 ms for them at most. Corrections of the model it does not have yet.
     fn default() -> Self {
         Self {
             poll_s: 0.1,
@@ -87,7 +96,7 @@ impl Policies {
             binding: Binding::Load,
             order: Order::Arrival,
             local_order: Order::Arrival,
-            pacing: Pacing::Fixed,
+            pacing: Pacing::ENGINE,
             overload: Overload::Off,
             prefill_cache: true,
             signals: Signals::default(),
@@ -100,7 +109,8 @@ impl Policies {
         Self::plain("always_remote", Arc::new(AlwaysRemote))
     }
 
-    /// AMPD as published: binding by free memory, its rule and its reordering.
+    /// AMPD as published, as far as it is: binding by free memory, its rule and its reordering. What the rule leaves open
+    /// is `rule`'s.
     #[must_use]
     pub fn paper(rule: Paper) -> Self {
         let plain = Self::plain("paper", Arc::new(rule));

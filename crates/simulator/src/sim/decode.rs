@@ -3,7 +3,7 @@
 use std::collections::VecDeque;
 
 use ampd_perfmodel::{Calibration, PerfModel};
-use ampd_scheduler::{DecodeLoad, Window};
+use ampd_scheduler::{DecodeLoad, OutputLengths, Window};
 
 use super::events::RoundRef;
 use super::kv::KvMemory;
@@ -65,11 +65,16 @@ pub(super) struct Step {
     pub rows: u32,
     pub started_s: f64,
     pub seconds: f64,
-    /// What the performance model said.
+    /// What the worker's corrected model says.
     pub predicted_s: f64,
+    /// What the profile says, of the rows alone and of the whole step.
+    pub profiled_s: (f64, f64),
     /// Tokens of each local prefill in it.
     pub parts: Vec<(RoundRef, u32)>,
 }
+
+/// Output tokens that are expected before any round has ended.
+const FIRST_GUESS: f64 = 100.0;
 
 /// The worker.
 #[derive(Debug)]
@@ -99,6 +104,10 @@ pub(super) struct Decode {
     pub calibration: Calibration,
     /// The model as corrected at the last reading.
     pub model: PerfModel,
+    /// By which ratio its prefill times were corrected; 1 without calibration.
+    pub prefill_ratio: f64,
+    /// How long outputs are, by the rounds that have ended here: a worker hears of no others.
+    pub lengths: OutputLengths,
     pub slow: f64,
     pub alive: bool,
     pub epoch: u32,
@@ -129,6 +138,8 @@ impl Decode {
             itl: Window::new(window_s),
             calibration: Calibration::default(),
             model,
+            prefill_ratio: 1.0,
+            lengths: OutputLengths::new(FIRST_GUESS),
             slow: 1.0,
             alive: true,
             epoch: 0,

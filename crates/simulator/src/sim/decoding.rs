@@ -36,18 +36,16 @@ impl Sim<'_> {
             * decode.slow;
         let history = if parts.tokens > 0.0 { parts.pairs / parts.tokens - parts.tokens / 2.0 } else { 0.0 };
         let predicted_s = decode.model.mixed_s(rows, context, &[(history.max(0.0), parts.tokens)]);
-        let base = self.setup.model;
-        let (tokens, history) = (parts.tokens, history.max(0.0));
-        if parts.list.is_empty() {
-            decode.calibration.decode(base.decode_s(rows, context), seconds);
-        } else if rows == 0.0 {
-            decode.calibration.prefill(base.prefill_s(history, tokens), seconds);
-        } else {
-            let mixed_s = base.mixed_s(rows, context, &[(history, tokens)]);
-            decode.calibration.mixed(base.decode_s(rows, context), mixed_s, seconds);
-        }
-        decode.step =
-            Some(Step { rows: rows as u32, started_s: self.now_s, seconds, predicted_s, parts: parts.list });
+        let profile = self.setup.model;
+        let mixed_s = profile.mixed_s(rows, context, &[(history.max(0.0), parts.tokens)]);
+        decode.step = Some(Step {
+            rows: rows as u32,
+            started_s: self.now_s,
+            seconds,
+            predicted_s,
+            profiled_s: (profile.decode_s(rows, context), mixed_s),
+            parts: parts.list,
+        });
         let epoch = decode.epoch;
         self.run.decode_steps += 1;
         self.events.at(self.now_s + seconds, Event::DecodeStep { worker, epoch });
@@ -112,12 +110,11 @@ impl Sim<'_> {
             return chosen;
         }
         let engine = self.setup.cluster.engine;
-        let paced = self.pace(worker);
+        let (each, all) = self.pace(worker);
         let decode = &self.decodes[worker as usize];
         let rows = decode.rows.len() as u32;
-        let mut room = engine.token_budget.saturating_sub(rows).min(paced.unwrap_or(u32::MAX));
+        let mut room = engine.token_budget.saturating_sub(rows).min(all);
         let mut places = engine.max_running.saturating_sub(rows);
-        let each = if paced.is_some() { u32::MAX } else { engine.prefill_chunk };
         for place in self.local_order(worker) {
             let local = &self.decodes[worker as usize].prefills[place];
             let tokens = local.remaining().min(each).min(room);
@@ -163,6 +160,12 @@ impl Sim<'_> {
             return;
         }
         let Some(step) = decode.step.take() else { return };
+        let (decode_s, mixed_s) = step.profiled_s;
+        match (step.rows, step.parts.is_empty()) {
+            (_, true) => decode.calibration.decode(decode_s, step.seconds),
+            (0, false) => decode.calibration.prefill(mixed_s, step.seconds),
+            (_, false) => decode.calibration.mixed(decode_s, mixed_s, step.seconds),
+        }
         decode.stalls.push(decode.steps, step.seconds);
         decode.steps += 1;
         decode.context += decode.rows.len() as u64;

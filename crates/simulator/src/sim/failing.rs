@@ -5,26 +5,38 @@ use super::decode::Decode;
 use super::events::{Event, RoundRef};
 use super::kv::KvMemory;
 use super::prefill::Prefill;
-use crate::cluster::{FaultKind, Role};
+use crate::cluster::{Fault, FaultKind, Role};
 use crate::report::Place;
 
 impl Sim<'_> {
     /// A fault begins or ends.
     pub(super) fn fault(&mut self, index: u32, begins: bool) {
-        let Some(fault) = self.setup.faults.get(index as usize) else { return };
-        let worker = fault.worker;
-        match (fault.kind, fault.role) {
-            (FaultKind::Slow(factor), role) => {
-                let slow = if begins { factor } else { 1.0 };
-                match role {
-                    Role::Prefill => self.prefills[worker as usize].slow = slow,
-                    Role::Decode => self.decodes[worker as usize].slow = slow,
-                }
+        let Some(&Fault { role, worker, kind, .. }) = self.setup.faults.get(index as usize) else { return };
+        if begins && kind == FaultKind::Down {
+            match role {
+                Role::Prefill => self.prefill_lost(worker),
+                Role::Decode => self.decode_lost(worker),
             }
-            (FaultKind::Down, Role::Prefill) if begins => self.prefill_lost(worker),
-            (FaultKind::Down, Role::Prefill) => self.prefills[worker as usize].alive = true,
-            (FaultKind::Down, Role::Decode) if begins => self.decode_lost(worker),
-            (FaultKind::Down, Role::Decode) => self.decodes[worker as usize].alive = true,
+        }
+        // Faults of one worker may overlap: when one is over, the others go on.
+        let (mut slow, mut alive) = (1.0, true);
+        let under_way = |fault: &&Fault| fault.from_s <= self.now_s && self.now_s < fault.until_s;
+        for fault in self.setup.faults.iter().filter(under_way) {
+            match fault.kind {
+                _ if (fault.role, fault.worker) != (role, worker) => {}
+                FaultKind::Slow(factor) => slow *= factor,
+                FaultKind::Down => alive = false,
+            }
+        }
+        match role {
+            Role::Prefill => {
+                let prefill = &mut self.prefills[worker as usize];
+                (prefill.slow, prefill.alive) = (slow, alive);
+            }
+            Role::Decode => {
+                let decode = &mut self.decodes[worker as usize];
+                (decode.slow, decode.alive) = (slow, alive);
+            }
         }
     }
 

@@ -16,6 +16,7 @@ impl Sim<'_> {
         let decode = &mut self.decodes[worker as usize];
         let blocks = decode.kv.blocks_of(round.session) + grown;
         decode.kv.release(round.session, tokens, blocks, true);
+        decode.lengths.ended(round.output);
         decode.busy_sessions -= 1;
         decode.idle_live += 1;
         decode.ended.push_back((self.now_s, round.session));
@@ -23,7 +24,6 @@ impl Sim<'_> {
         session.context = round.end_context;
         session.ended_s = self.now_s;
         session.counted = true;
-        self.lengths.ended(round.output);
         let next = session.next;
         if let Some(traced) = self.traced(round.session, next) {
             let at_s = self.now_s + traced.gap_s;

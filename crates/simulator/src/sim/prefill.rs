@@ -46,7 +46,11 @@ impl Task {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Step {
     pub started_s: f64,
+    pub seconds: f64,
+    /// What the worker's corrected model says.
     pub predicted_s: f64,
+    /// What the profile says.
+    pub profiled_s: f64,
     pub parts: Vec<(RoundRef, u32)>,
 }
 

@@ -37,9 +37,13 @@ impl Sim<'_> {
         let seconds =
             self.setup.truth.prefill_s(tokens, pairs) * self.setup.truth.noise(&mut self.rng) * prefill.slow;
         let history = (pairs / tokens - tokens / 2.0).max(0.0);
-        prefill.calibration.prefill(self.setup.model.prefill_s(history, tokens), seconds);
-        let predicted_s = prefill.model.prefill_s(history, tokens);
-        prefill.step = Some(Step { started_s: self.now_s, predicted_s, parts: parts.clone() });
+        prefill.step = Some(Step {
+            started_s: self.now_s,
+            seconds,
+            predicted_s: prefill.model.prefill_s(history, tokens),
+            profiled_s: self.setup.model.prefill_s(history, tokens),
+            parts: parts.clone(),
+        });
         let epoch = prefill.epoch;
         self.run.prefill_steps += 1;
         self.run.remote_tokens += tokens as u64;
@@ -69,6 +73,7 @@ impl Sim<'_> {
             return;
         }
         let Some(step) = prefill.step.take() else { return };
+        prefill.calibration.prefill(step.profiled_s, step.seconds);
         for (name, tokens) in step.parts {
             let prefill = &mut self.prefills[worker as usize];
             let Some(place) = prefill.taken.iter().position(|task| task.round == name) else { continue };

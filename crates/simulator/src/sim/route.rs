@@ -8,6 +8,7 @@ use super::decode::Local;
 use super::events::RoundRef;
 use super::prefill::Task;
 use super::round::Round;
+use super::sidecar::Sidecar;
 use crate::cluster::Pacing;
 use crate::report::Place;
 
@@ -83,7 +84,7 @@ impl Sim<'_> {
         into.extend(decode.rows.iter().map(|row| {
             let tokens = row.tokens_at(decode.steps);
             let elapsed_s = row.first_s.map_or(0.0, |first_s| self.now_s - first_s);
-            Decoding { tokens, elapsed_s, expected: self.lengths.expected(tokens) }
+            Decoding { tokens, elapsed_s, expected: decode.lengths.expected(tokens) }
         }));
     }
 
@@ -100,21 +101,24 @@ impl Sim<'_> {
     /// The prefill workers as the sidecar of the round's worker knows them.
     fn loads(&self, round: &Round, into: &mut Vec<PrefillLoad>) {
         let sidecar = &self.sidecars[round.worker as usize];
-        let own_ratio = self.decodes[round.worker as usize].calibration.prefill_ratio();
-        let holder = self.sessions[round.session as usize].holder;
+        let own_ratio = self.decodes[round.worker as usize].prefill_ratio;
         into.clear();
-        into.extend(sidecar.signals.iter().enumerate().map(|(worker, signal)| {
-            let cached = holder.filter(|(index, _)| *index as usize == worker).map(|(_, tokens)| tokens);
-            PrefillLoad {
-                windowed_ttft_s: signal.windowed_ttft_s,
-                backlog_s: self.known_backlog_s(round.worker, worker as u32),
-                cached_history: cached.map(|tokens| tokens.min(round.keep)),
-                prefill_ratio: signal.ratio / own_ratio,
-                fresh: self.setup.policies.signals.ages.of(self.now_s - signal.at_s)
-                    != ampd_scheduler::Freshness::Stale,
-                ready: signal.alive && self.prefills[worker].kv.fits(u64::from(round.prompt)),
-            }
+        into.extend(sidecar.signals.iter().enumerate().map(|(worker, signal)| PrefillLoad {
+            windowed_ttft_s: signal.windowed_ttft_s,
+            backlog_s: self.known_backlog_s(round.worker, worker as u32),
+            cached_history: self.believed(round, worker as u32),
+            prefill_ratio: signal.ratio / own_ratio,
+            fresh: self.setup.policies.signals.ages.of(self.now_s - signal.at_s)
+                != ampd_scheduler::Freshness::Stale,
+            ready: signal.alive && self.prefills[worker].kv.fits(u64::from(round.prompt)),
         }));
+    }
+
+    /// Tokens of the round's history that a prefill worker is believed to cache: what it had when it last served the
+    /// session. Whether it has given that up since, nobody but itself knows.
+    fn believed(&self, round: &Round, worker: u32) -> Option<u32> {
+        let holder = self.sessions[round.session as usize].holder;
+        holder.filter(|(index, _)| *index == worker).map(|(_, tokens)| tokens.min(round.keep))
     }
 
     /// Queues the round's prefill on its decode worker.
@@ -141,9 +145,13 @@ impl Sim<'_> {
         let history = round.history.max(cached.min(round.prompt - 1));
         let increment = round.prompt - history;
         if self.setup.policies.signals.accounting {
-            let model = &self.decodes[round.worker as usize].model;
-            let busy_s = busy_s(model, history, increment, self.setup.cluster.engine.prefill_budget);
-            let inflight = &mut self.sidecars[round.worker as usize].inflight;
+            let decode = &self.decodes[round.worker as usize];
+            let load = PrefillLoad { cached_history: self.believed(round, worker), ..PrefillLoad::default() };
+            let known = load.known(round.history, round.increment());
+            let budget = self.setup.cluster.engine.prefill_budget;
+            let busy_s = busy_s(&decode.model, known, round.prompt - known, budget);
+            let Sidecar { signals, inflight, .. } = &mut self.sidecars[round.worker as usize];
+            let busy_s = busy_s * signals[worker as usize].ratio / decode.prefill_ratio;
             inflight.sent(name.serial, u64::from(worker), busy_s, self.now_s);
         }
         let deadline_s =
@@ -173,9 +181,12 @@ impl Sim<'_> {
         self.start_prefill_step(worker);
     }
 
-    /// Tokens of local prefills that the worker's next step takes in; `None` with fixed pacing.
-    pub(super) fn pace(&mut self, worker: u32) -> Option<u32> {
-        let Pacing::Adaptive { ttft, itl, price } = self.setup.policies.pacing else { return None };
+    /// Most tokens of local prefills that the worker's next step takes in, of each and of all.
+    pub(super) fn pace(&mut self, worker: u32) -> (u32, u32) {
+        let (ttft, itl, price) = match self.setup.policies.pacing {
+            Pacing::Fixed { chunk } => return (chunk, u32::MAX),
+            Pacing::Adaptive { ttft, itl, price } => (ttft, itl, price),
+        };
         let mut scratch = std::mem::take(&mut self.scratch);
         self.decoding(worker, &mut scratch.decoding);
         self.locals(worker, &mut scratch.waiting);
@@ -193,7 +204,7 @@ impl Sim<'_> {
         };
         let chunk = pace.best(None).map(|outcome| outcome.chunk);
         self.scratch = scratch;
-        chunk
+        (u32::MAX, chunk.unwrap_or(u32::MAX))
     }
 }
 

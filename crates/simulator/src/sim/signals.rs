@@ -13,6 +13,7 @@ impl Sim<'_> {
         if self.setup.policies.signals.calibration {
             let decode = &mut self.decodes[sidecar as usize];
             decode.model = self.setup.model.calibrated(&decode.calibration);
+            decode.prefill_ratio = decode.calibration.prefill_ratio();
         }
         for worker in 0..self.decodes.len() {
             self.sidecars[sidecar as usize].members[worker] = self.member(worker);

@@ -1,6 +1,6 @@
 //! The state at time zero.
 
-use ampd_scheduler::{InFlight, OutputLengths};
+use ampd_scheduler::InFlight;
 
 use super::decode::Decode;
 use super::events::{Event, Events};
@@ -13,9 +13,6 @@ use super::sidecar::{Member, Sidecar, Signal};
 use super::{Scratch, Sim};
 use crate::random::stream;
 use crate::report::Run;
-
-/// Output tokens that are expected before any round has ended.
-const FIRST_GUESS: f64 = 100.0;
 
 impl<'a> Sim<'a> {
     pub(super) fn new(setup: &'a Setup<'a>) -> Self {
@@ -56,7 +53,6 @@ impl<'a> Sim<'a> {
             prefills: (0..cluster.prefill_workers).map(prefill).collect(),
             sidecars: (0..cluster.decode_workers).map(sidecar).collect(),
             transfers: Transfers::new(cluster.links, workers.div_ceil(cluster.workers_per_node)),
-            lengths: OutputLengths::new(FIRST_GUESS),
             held: vec![Vec::new(); cluster.decode_workers as usize],
             run: Run::default(),
             scratch: Scratch::default(),

@@ -5,11 +5,11 @@
 mod common;
 
 use ampd_perfmodel::{DecodePoint, Points, PrefillPoint};
-use ampd_simulator::cluster::{Fault, FaultKind, Role};
+use ampd_simulator::cluster::{Fault, FaultKind, Pacing, Role};
 use ampd_simulator::simulate;
 use ampd_simulator::trace::{Trace, TraceRound, TraceSession, parse};
 use ampd_simulator::truth::{Corrections, Truth};
-use ampd_simulator::workload::{Arrivals, Workload};
+use ampd_simulator::workload::{Arrivals, Draw, Workload};
 use common::{Bench, model};
 
 const GOOD: &str = r#"{"arrival_s":0.5,"rounds":[{"new_input_tokens":10,"output_tokens":2},{"new_input_tokens":3,"output_tokens":1,"think_time_s":0.5,"history_keep":4}]}"#;
@@ -56,6 +56,17 @@ fn a_bad_line_is_named_with_what_is_wrong() {
     }
 }
 
+#[test]
+fn sessions_end_where_the_context_does() {
+    let round = |increment| TraceRound { increment, output: 1, gap_s: 0.0, keep: None };
+    let session = |rounds: &[u32]| TraceSession {
+        arrival_s: None,
+        rounds: rounds.iter().copied().map(round).collect(),
+    };
+    let trace = Trace { sessions: vec![session(&[9, 9, 9]), session(&[20]), session(&[19])] };
+    assert_eq!(trace.cut(20).sessions, [session(&[9, 9]), session(&[19])]);
+}
+
 fn bench() -> Bench {
     let mut bench = Bench::new(model(), 1, 1);
     let round = TraceRound { increment: 100, output: 5, gap_s: 0.0, keep: None };
@@ -74,17 +85,19 @@ fn what_cannot_be_simulated_is_refused() {
     assert!(simulate(&bench().setup()).is_ok());
     for (says, change) in [
         ("holds no session", (|b| b.trace = Trace::default()) as fn(&mut Bench)),
-        ("line 1: the session reaches 210 tokens, the model's context holds 200", |b| {
+        ("session 1: the session reaches 210 tokens, the model's context holds 200", |b| {
             b.cluster.max_context = 200;
         }),
         ("a decode worker's KV memory holds 192", |b| b.cluster.kv_tokens = 200),
-        ("no arrival time", |b| b.trace.sessions[0].arrival_s = None),
+        ("session 1 of the trace has no arrival time", |b| b.trace.sessions[0].arrival_s = None),
         ("needs a decode worker", |b| b.cluster.decode_workers = 0),
         ("objective of TTFT is NaN", |b| b.slo.ttft_s = f64::NAN),
         ("objective of ITL is 0 s", |b| b.slo.itl_s = 0.0),
         ("end at 0 s", |b| b.until_s = 0.0),
         ("links.between_bytes_per_s is 0", |b| b.cluster.links.between_bytes_per_s = 0.0),
         ("engine.token_budget is 8", |b| b.cluster.engine.token_budget = 8),
+        ("pacing.chunk is 0", |b| b.policies.pacing = Pacing::Fixed { chunk: 0 }),
+        ("max_context is 4294967296", |b| b.cluster.max_context = 1 << 32),
         ("block_tokens is 0", |b| b.cluster.block_tokens = 0),
         ("signals.poll_s is -1", |b| b.policies.signals.poll_s = -1.0),
         ("fault 0 is of Prefill worker 3", |b| {
@@ -108,11 +121,15 @@ fn workloads_that_cannot_be_drawn_are_refused() {
         (Arrivals::Poisson { rate: f64::NAN }, "the rate is NaN"),
         (Arrivals::Gamma { rate: 1.0, cv: 0.0 }, "variation is 0"),
         (Arrivals::Swinging { rate: 1.0, swing: 1.0, period_s: 1.0 }, "swings by 1"),
+        (Arrivals::Poisson { rate: 1e30 }, "more than 50000000 sessions"),
     ] {
         let error = Workload::TOOLBENCH.generate(&arrivals, 10.0, 1).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
     let arrivals = Arrivals::Poisson { rate: 1.0 };
+    let crossed = Workload { later: Draw::clipped(Workload::GAIA.later.shape, 9.0, 8.0), ..Workload::GAIA };
+    let error = crossed.generate(&arrivals, 10.0, 1).unwrap_err().to_string();
+    assert!(error.contains("from 9 to 8"), "{error}");
     let error = Workload::GAIA.generate(&arrivals, f64::INFINITY, 1).unwrap_err().to_string();
     assert!(error.contains("inf s long"), "{error}");
 }
@@ -131,6 +148,10 @@ fn points_that_give_no_truth_are_refused() {
     let mut few = good.clone();
     few.decode.retain(|point| point.context == 256);
     assert!(truth(&few).unwrap_err().to_string().contains("decode needs measurements at two sizes"));
+    let mut zero = good.clone();
+    zero.prefill.extend([prefill(1, 16, 1.0), prefill(1, 64, 2.0)]);
+    let seconds = truth(&zero).unwrap().prefill_s(16.0, 16.0 * 8.0);
+    assert!(seconds.is_finite() && seconds > 0.0, "{seconds}");
     let mut nonsense = good.clone();
     nonsense.prefill[1].seconds = f64::NAN;
     assert!(truth(&nonsense).unwrap_err().to_string().contains("prefill lasts NaN s at (0, 64)"));

@@ -34,11 +34,14 @@ fn policies() -> impl Strategy<Value = Policies> {
         Just(Overload::Queue),
         Just(Overload::BestEffort)
     ];
+    let pacing = prop_oneof![Just(None), Just(Some(Pacing::Fixed { chunk: 48 }))];
     let order = || prop_oneof![Just(Order::Arrival), Just(Order::PAPER), Just(Order::Slack { cap: 2 })];
     let binding = prop_oneof![Just(Binding::FreeMemory), Just(Binding::Load)];
-    (routing, overload, order(), order(), binding, any::<bool>(), 0usize..3).prop_map(
-        |(policies, overload, order, local_order, binding, prefill_cache, probes)| {
-            let mut policies = Policies { overload, order, local_order, binding, prefill_cache, ..policies };
+    (routing, overload, order(), order(), binding, any::<bool>(), 0usize..3, pacing).prop_map(
+        |(policies, overload, order, local_order, binding, prefill_cache, probes, pacing)| {
+            let pacing = pacing.unwrap_or(policies.pacing);
+            let mut policies =
+                Policies { overload, order, local_order, binding, prefill_cache, pacing, ..policies };
             policies.signals.probes = probes;
             policies
         },
@@ -84,7 +87,7 @@ proptest! {
         let mut bench = Bench::new(model(), prefills, decodes);
         bench.cluster.kv_tokens = memory(&trace, room);
         bench.cluster.engine =
-            Engine { max_running, token_budget: 64, prefill_chunk: 48, prefill_budget: 512, ..Engine::default() };
+            Engine { max_running, token_budget: 64, prefill_budget: 512, ..Engine::default() };
         (bench.trace, bench.policies) = (trace, policies);
         let run = simulate(&bench.setup()).unwrap();
         prop_assert!(run.blocks_conserved);
@@ -133,6 +136,25 @@ proptest! {
 }
 
 #[test]
+fn a_fault_goes_on_when_another_of_the_worker_is_over() {
+    let mut bench = Bench::new(model(), 0, 1);
+    let round = TraceRound { increment: 500, output: 500, gap_s: 0.0, keep: None };
+    bench.trace.sessions = vec![TraceSession { arrival_s: Some(0.0), rounds: vec![round] }];
+    let fault = |from_s, until_s, factor| Fault {
+        from_s,
+        until_s,
+        role: Role::Decode,
+        worker: 0,
+        kind: FaultKind::Slow(factor),
+    };
+    bench.faults = vec![fault(0.0, 1e3, 2.0)];
+    let alone_s = simulate(&bench.setup()).unwrap().ended_s;
+    bench.faults.push(fault(0.1, 0.2, 1.5));
+    let both_s = simulate(&bench.setup()).unwrap().ended_s;
+    assert!(both_s >= alone_s && both_s < alone_s + 0.1, "{both_s} {alone_s}");
+}
+
+#[test]
 fn another_seed_gives_another_result() {
     let mut bench = Bench::new(model(), 1, 1);
     bench.truth = Truth::from_model(model(), Corrections::ENGINE).unwrap();
@@ -158,6 +180,6 @@ fn adaptive_pacing_is_not_fixed_pacing() {
         simulate(&bench.setup()).unwrap().rounds.iter().filter(|r| r.attains(&bench.slo)).count()
     };
     let adaptive = ends(&bench);
-    bench.policies.pacing = Pacing::Fixed;
+    bench.policies.pacing = Pacing::ENGINE;
     assert!(adaptive > ends(&bench), "{adaptive} against {}", ends(&bench));
 }

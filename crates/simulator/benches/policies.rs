@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use ampd_scheduler::{AlwaysLocal, DynamoConditional, LlmdPrefix, Paper, Ppd, SessionAffinity};
+use ampd_scheduler::{AlwaysLocal, Binding, DynamoConditional, LlmdPrefix, Paper, Ppd, SessionAffinity};
 use ampd_simulator::cluster::Policies;
 use ampd_simulator::evaluate::{CARDS, Cell, Search, Site, Split, best_split};
 use ampd_simulator::workload::{Arrivals, Workload};
@@ -24,6 +24,7 @@ fn policies() -> Vec<Policies> {
         Policies::always_remote(),
         Policies::plain("always_local", Arc::new(AlwaysLocal)),
         Policies::paper(Paper::default()),
+        Policies { name: "paper by load".into(), binding: Binding::Load, ..Policies::paper(Paper::default()) },
         Policies::plain("dynamo shipped", Arc::new(DynamoConditional::default())),
         Policies::plain("dynamo 256 busy .8", Arc::new(conditional)),
         Policies::plain("llmd 256", threshold(256)),

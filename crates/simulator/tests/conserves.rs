@@ -180,6 +180,6 @@ fn adaptive_pacing_is_not_fixed_pacing() {
         simulate(&bench.setup()).unwrap().rounds.iter().filter(|r| r.attains(&bench.slo)).count()
     };
     let adaptive = ends(&bench);
-    bench.policies.pacing = Pacing::ENGINE;
+    bench.policies.pacing = Pacing::CHUNKED;
     assert!(adaptive > ends(&bench), "{adaptive} against {}", ends(&bench));
 }

@@ -67,7 +67,7 @@ fn each_part_of_ours_is_worth_something() {
     blind.signals.probes = 0;
     blind.signals.poll_s = 1.0;
     for (part, policies) in
-        [("pacing", Policies { pacing: Pacing::ENGINE, ..ours.clone() }), ("own dispatches", blind)]
+        [("pacing", Policies { pacing: Pacing::CHUNKED, ..ours.clone() }), ("own dispatches", blind)]
     {
         let attainment = run(&site, &policies, 2.3, &[]).attainment;
         assert!(attainment < whole - 0.02, "without {part} {attainment}, with it {whole}");

@@ -26,8 +26,8 @@ pub enum Pacing {
 }
 
 impl Pacing {
-    /// The engine's own chunk.
-    pub const ENGINE: Self = Self::Fixed { chunk: 512 };
+    /// A chunk in the middle of those that are usual; whoever compares policies tunes it for each.
+    pub const CHUNKED: Self = Self::Fixed { chunk: 512 };
 }
 
 /// What schedulers know, and when.
@@ -96,7 +96,7 @@ impl Policies {
             binding: Binding::Load,
             order: Order::Arrival,
             local_order: Order::Arrival,
-            pacing: Pacing::ENGINE,
+            pacing: Pacing::CHUNKED,
             overload: Overload::Off,
             prefill_cache: true,
             signals: Signals::default(),

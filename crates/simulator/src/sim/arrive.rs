@@ -91,10 +91,12 @@ impl Sim<'_> {
         let sidecar = &self.sidecars[home as usize];
         let least = |values: &mut dyn Iterator<Item = f64>| values.fold(f64::INFINITY, f64::min);
         let ready = || sidecar.members.iter().filter(|member| member.candidate.ready);
-        // Each session bound since adds about a row.
+        // Each session bound since adds about a row: the step grows as the model says.
+        let model = &self.decodes[home as usize].model;
         let step_s = least(&mut ready().map(|member| {
-            let rows = f64::from(member.candidate.running.max(1));
-            member.step_s * (1.0 + f64::from(member.bound) / (rows + 8.0))
+            let rows = f64::from(member.candidate.running) + 1.0;
+            let with = model.decode_s(rows + f64::from(member.bound), member.mean_context);
+            member.step_s * with / model.decode_s(rows, member.mean_context)
         }));
         let alive = (0..sidecar.signals.len()).filter(|worker| sidecar.signals[*worker].alive);
         let mut waits = alive.map(|worker| self.known_backlog_s(home, worker as u32)).peekable();

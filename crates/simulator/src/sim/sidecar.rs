@@ -23,6 +23,8 @@ impl Default for Signal {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Member {
     pub candidate: BindCandidate,
+    /// Mean context of its rounds, tokens.
+    pub mean_context: f64,
     /// Predicted seconds of a step with one round more.
     pub step_s: f64,
     pub backlog_s: f64,
@@ -46,7 +48,7 @@ pub(super) struct Sidecar {
 impl Member {
     pub(super) fn new(free_kv_tokens: u64) -> Self {
         let candidate = BindCandidate { free_kv_tokens, sessions: 0, running: 0, ready: true };
-        Self { candidate, step_s: 0.0, backlog_s: 0.0, bound: 0, bound_tokens: 0 }
+        Self { candidate, mean_context: 0.0, step_s: 0.0, backlog_s: 0.0, bound: 0, bound_tokens: 0 }
     }
 
     /// What binding sees: what was heard, and what was bound since.

@@ -68,6 +68,7 @@ impl Sim<'_> {
         member.candidate.sessions = sessions;
         member.candidate.running = decode.rows.len() as u32;
         member.candidate.ready = decode.alive;
+        member.mean_context = decode.mean_context();
         member.step_s = step_s.max(measured_s);
         member.backlog_s = decode.backlog_s();
         member

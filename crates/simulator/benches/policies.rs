@@ -24,7 +24,11 @@ fn policies() -> Vec<Policies> {
         Policies::always_remote(),
         Policies::plain("always_local", Arc::new(AlwaysLocal)),
         Policies::paper(Paper::default()),
-        Policies { name: "paper by load".into(), binding: Binding::Load, ..Policies::paper(Paper::default()) },
+        Policies {
+            name: "paper by load".into(),
+            binding: Binding::Load,
+            ..Policies::paper(Paper::default())
+        },
         Policies::plain("dynamo shipped", Arc::new(DynamoConditional::default())),
         Policies::plain("dynamo 256 busy .8", Arc::new(conditional)),
         Policies::plain("llmd 256", threshold(256)),

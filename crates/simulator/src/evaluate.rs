@@ -2,10 +2,14 @@
 
 mod cards;
 mod cell;
+mod error;
 mod goodput;
+mod site;
 mod sweep;
 
 pub use cards::{CARDS, Card};
-pub use cell::{Cell, EvaluateError, Row, Site, Split};
+pub use cell::{Cell, Split};
+pub use error::EvaluateError;
 pub use goodput::{Best, Search, best_split, goodput};
+pub use site::{Row, Site};
 pub use sweep::{Interval, Sweep};

@@ -1,17 +1,22 @@
 //! The simulation.
 
+mod admit;
 mod arrive;
 mod decode;
 mod decoding;
+mod dispatch;
 mod events;
 mod failing;
 mod finish;
+mod joining;
 mod kv;
 mod links;
+mod parts;
 mod prefill;
 mod prefilling;
 mod round;
 mod route;
+mod rows;
 mod setup;
 mod sidecar;
 mod signals;

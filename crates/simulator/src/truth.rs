@@ -1,90 +1,18 @@
 //! How long steps really take, which no policy knows.
 
+mod corrections;
 mod csv;
+mod error;
 mod grid;
 
-use ampd_perfmodel::{DecodePoint, FitError, PerfModel, Points, PrefillPoint, TransferPoint, fit};
+use ampd_perfmodel::{DecodePoint, PerfModel, Points, PrefillPoint, TransferPoint, fit};
 use rand_distr::{Distribution, StandardNormal};
 
 use crate::random::{Rng, stream};
+pub use corrections::Corrections;
 pub use csv::{PointsError, read_points};
+pub use error::TruthError;
 use grid::Grid;
-
-/// Measurements that give no truth.
-#[derive(Debug, Clone, PartialEq, thiserror::Error)]
-pub enum TruthError {
-    /// Not enough to interpolate.
-    #[error("{kind} needs measurements at two sizes at least in both directions")]
-    TooFew {
-        /// `prefill` or `decode`.
-        kind: &'static str,
-    },
-    /// A time that is none.
-    #[error("{kind} lasts {seconds} s at {at:?}, it must be a positive number")]
-    Time {
-        /// `prefill` or `decode`.
-        kind: &'static str,
-        /// History and increment, or batch and context.
-        at: (u64, u64),
-        /// The time.
-        seconds: f64,
-    },
-    /// A size that grows while the time falls by more than noise can explain.
-    #[error("{kind} takes less time at {larger:?} than at {smaller:?}: the profile is not monotone")]
-    NotMonotone {
-        /// `prefill` or `decode`.
-        kind: &'static str,
-        /// The smaller size.
-        smaller: (u64, u64),
-        /// The larger size.
-        larger: (u64, u64),
-    },
-    /// A correction out of its range.
-    #[error("{field} is {value}, it must be {wanted}")]
-    Correction {
-        /// The field.
-        field: &'static str,
-        /// Its value.
-        value: f64,
-        /// What it must be.
-        wanted: &'static str,
-    },
-    /// No model can be fitted to what is measured of it.
-    #[error("no model can be fitted")]
-    Fit(#[from] FitError),
-}
-
-/// What lies between composed measurements and a real engine.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Corrections {
-    /// Prefill times are multiplied by this.
-    pub prefill_factor: f64,
-    /// Added to every decode step, seconds.
-    pub decode_extra_s: f64,
-    /// Deviation of the logarithm of every step's time.
-    pub noise: f64,
-}
-
-impl Corrections {
-    /// Measured points as they are, without noise.
-    pub const NONE: Self = Self { prefill_factor: 1.0, decode_extra_s: 0.0, noise: 0.0 };
-    /// What runs of vLLM on H100 show over operators composed: prefill 1.2 times (one report, Llama-3.3-70B on four of
-    /// them), a decode step 2 ms longer (`AIConfigurator`'s measured rows of Qwen3-32B). That steps scatter by 4 % is
-    /// assumed.
-    pub const ENGINE: Self = Self { prefill_factor: 1.2, decode_extra_s: 0.002, noise: 0.04 };
-
-    fn check(&self) -> Result<(), TruthError> {
-        let fields = [
-            ("prefill_factor", self.prefill_factor, self.prefill_factor > 0.0, "positive"),
-            ("decode_extra_s", self.decode_extra_s, self.decode_extra_s >= 0.0, "zero or more"),
-            ("noise", self.noise, (0.0..=1.0).contains(&self.noise), "from 0 to 1"),
-        ];
-        match fields.into_iter().find(|(_, value, good, _)| !(value.is_finite() && *good)) {
-            Some((field, value, _, wanted)) => Err(TruthError::Correction { field, value, wanted }),
-            None => Ok(()),
-        }
-    }
-}
 
 #[derive(Debug, Clone)]
 enum Source {

@@ -33,7 +33,7 @@ impl Card {
 }
 
 /// All of them. Memory by arithmetic: 96 GB an H20, 80 GB an H100; 65.5 GB of weights (Qwen3-32B), 141 GB (Llama-3.1-70B)
-/// and 93.4 GB (Mixtral-8x7B). The context of Qwen3-32B is the one with YaRN.
+/// and 93.4 GB (Mixtral-8x7B). The context of Qwen3-32B is the one with `YaRN`.
 pub const CARDS: [Card; 6] = [
     Card {
         name: "qwen3-32b/h20/tp4",

@@ -1,58 +1,14 @@
 //! One cell: a model and a workload on so many accelerators, under objectives that follow from both.
 
-use ampd_perfmodel::{PerfModel, TransferPoint};
+use ampd_perfmodel::TransferPoint;
 use ampd_scheduler::Slo;
 use serde::Serialize;
 
-use super::Card;
-use crate::cluster::{Cluster, Engine, Fault, Links, Policies};
-use crate::report::{Span, Summary};
-use crate::simulate;
+use super::{Card, EvaluateError, Site};
+use crate::cluster::{Cluster, Engine, Links};
 use crate::trace::Trace;
-use crate::truth::{Corrections, PointsError, Truth, TruthError};
-use crate::workload::{Arrivals, Workload, WorkloadError};
-use crate::{Setup, SimulationError};
-
-/// An evaluation that cannot be done.
-#[derive(Debug, thiserror::Error)]
-pub enum EvaluateError {
-    /// Of the table of step times.
-    #[error(transparent)]
-    Points(#[from] PointsError),
-    /// Of the step times.
-    #[error(transparent)]
-    Truth(#[from] TruthError),
-    /// Of the workload.
-    #[error(transparent)]
-    Workload(#[from] WorkloadError),
-    /// Of the simulation.
-    #[error(transparent)]
-    Simulation(#[from] SimulationError),
-    /// A search that would find nothing or never end.
-    #[error("{field} of the search is {value}, it must be {wanted}")]
-    Search {
-        /// The field.
-        field: &'static str,
-        /// Its value.
-        value: f64,
-        /// What it must be.
-        wanted: &'static str,
-    },
-    /// More workers than accelerators.
-    #[error(
-        "{prefill} prefill and {decode} decode workers of {theta} accelerators are more than {gpus} accelerators"
-    )]
-    TooLarge {
-        /// Prefill workers.
-        prefill: u32,
-        /// Decode workers.
-        decode: u32,
-        /// Accelerators of a worker.
-        theta: u32,
-        /// Accelerators.
-        gpus: u32,
-    },
-}
+use crate::truth::{Corrections, Truth};
+use crate::workload::{Arrivals, Workload};
 
 /// Prefill and decode workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -78,40 +34,6 @@ pub struct Cell {
     pub itl_scale: f64,
     /// Factor by which the policies' model is wrong; 1 is a profile as it was measured.
     pub profile_scale: f64,
-}
-
-/// A cell made ready: step times, what the policies think of them, objectives, spans.
-#[derive(Debug, Clone)]
-pub struct Site {
-    /// The cell.
-    pub cell: Cell,
-    /// The objectives.
-    pub slo: Slo,
-    /// A typical session's length, seconds, when rounds take as long as the objectives allow.
-    pub session_s: f64,
-    truth: Truth,
-    model: PerfModel,
-}
-
-/// What a run of a cell gave.
-#[derive(Debug, Clone, PartialEq, Serialize)]
-pub struct Row {
-    /// The worker type.
-    pub card: &'static str,
-    /// The workload.
-    pub workload: &'static str,
-    /// The policy.
-    pub policy: String,
-    /// The workers.
-    pub split: Split,
-    /// Sessions a second.
-    pub rate: f64,
-    /// The seed.
-    pub seed: u64,
-    /// What came of it.
-    pub summary: Summary,
-    /// Simulated seconds.
-    pub simulated_s: f64,
 }
 
 /// Links of a node with eight accelerators: four 400 Gb/s ports between nodes, of which half is reached, and `NVLink`
@@ -185,7 +107,7 @@ impl Cell {
         self.gpus / self.card.theta
     }
 
-    fn cluster(&self, split: Split) -> Result<Cluster, EvaluateError> {
+    pub(super) fn cluster(&self, split: Split) -> Result<Cluster, EvaluateError> {
         let Split { prefill, decode } = split;
         let (theta, gpus) = (self.card.theta, self.gpus);
         if prefill.saturating_add(decode) > self.workers() {
@@ -224,56 +146,4 @@ fn typical(sample: &Trace) -> Typical {
     }
     let mean = |values: &[f64]| values.iter().sum::<f64>() / values.len().max(1) as f64;
     Typical { first: mean(&first), later: mean(&later), history: mean(&history) }
-}
-
-impl Site {
-    /// When measuring begins and ends, seconds: sessions of three lengths go before, then come several, five minutes at
-    /// least. Near capacity queues grow slowly, and a short span flatters.
-    #[must_use]
-    pub fn span(&self) -> Span {
-        let from_s = 3.0 * self.session_s;
-        Span { from_s, until_s: from_s + (6.0 * self.session_s).max(300.0) }
-    }
-
-    /// Runs the cell under a policy. The seed makes sessions, arrivals and noise, the same for all policies. Sessions end
-    /// where the model's context does.
-    ///
-    /// # Errors
-    /// When the split, the arrivals or the simulation cannot be.
-    pub fn run(
-        &self,
-        policies: &Policies,
-        split: Split,
-        arrivals: &Arrivals,
-        faults: &[Fault],
-        seed: u64,
-    ) -> Result<Row, EvaluateError> {
-        let (cluster, span) = (self.cell.cluster(split)?, self.span());
-        // The load goes on behind those that are measured until they have had the time that the objectives allow.
-        let after_s = self.session_s / 2.0;
-        let trace = self.cell.workload.generate(arrivals, span.until_s + after_s, seed)?;
-        let trace = trace.cut(self.cell.card.max_context);
-        let setup = Setup {
-            cluster: &cluster,
-            policies,
-            truth: &self.truth,
-            model: &self.model,
-            slo: self.slo,
-            trace: &trace,
-            faults,
-            seed,
-            until_s: span.until_s + after_s,
-        };
-        let run = simulate(&setup)?;
-        Ok(Row {
-            card: self.cell.card.name,
-            workload: self.cell.workload.name,
-            policy: policies.name.clone(),
-            split,
-            rate: arrivals.rate(),
-            seed,
-            summary: Summary::of(&run, &self.slo, span),
-            simulated_s: run.ended_s,
-        })
-    }
 }

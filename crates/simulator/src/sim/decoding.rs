@@ -1,20 +1,8 @@
 //! Steps of decode workers.
 
-use ampd_scheduler::{Order, QueuedTask};
-
 use super::Sim;
-use super::decode::{Row, Step};
 use super::events::{Event, RoundRef};
-
-/// What a step prefills beside its rows.
-#[derive(Default)]
-struct Parts {
-    list: Vec<(RoundRef, u32)>,
-    /// Sum of the tokens.
-    tokens: f64,
-    /// Sum of the pairs of query and key.
-    pairs: f64,
-}
+use super::rows::{Row, Step};
 
 impl Sim<'_> {
     /// Starts the worker's next step, if it is idle and has something to compute.
@@ -49,108 +37,6 @@ impl Sim<'_> {
         let epoch = decode.epoch;
         self.run.decode_steps += 1;
         self.events.at(self.now_s + seconds, Event::DecodeStep { worker, epoch });
-    }
-
-    /// Takes in rounds whose remote prefill is here.
-    fn join(&mut self, worker: u32) {
-        let most = self.setup.cluster.engine.max_running as usize;
-        let decode = &mut self.decodes[worker as usize];
-        while decode.rows.len() < most
-            && let Some(name) = decode.joining.pop_front()
-        {
-            let Some(round) = self.rounds.get(name) else { continue };
-            decode.add_row(Row {
-                round: name,
-                session: round.session,
-                begun: decode.steps,
-                end: decode.steps + u64::from(round.left),
-                context: round.prompt,
-                before: round.output - round.left,
-                first_s: None,
-                joined: true,
-            });
-        }
-    }
-
-    /// Takes the blocks that the rows need for the step; where there are none, the youngest give theirs.
-    fn grow(&mut self, worker: u32) {
-        loop {
-            let decode = &mut self.decodes[worker as usize];
-            let blocks = decode.blocks_needed();
-            if blocks == 0 || decode.kv.grow(blocks) {
-                decode.grown += blocks;
-                return;
-            }
-            let youngest = (0..decode.rows.len()).max_by_key(|place| decode.rows[*place].round.serial);
-            let Some(place) = youngest else { return };
-            self.preempt(worker, place);
-        }
-    }
-
-    /// Takes all KV from a row; its round waits for memory again and is computed anew with its output so far.
-    fn preempt(&mut self, worker: u32, place: usize) {
-        let decode = &mut self.decodes[worker as usize];
-        let (row, grown) = decode.remove_row(place);
-        let stall = decode.stalls.p99(row.begun + u64::from(row.joined), decode.steps);
-        let blocks = decode.kv.blocks_of(row.session) + grown;
-        decode.kv.release(row.session, 0, blocks, false);
-        decode.waiting.push_front(row.round);
-        if let Some(round) = self.rounds.get_mut(row.round) {
-            round.left = (row.end - decode.steps) as u32;
-            round.prompt = round.end_context - round.left;
-            round.keep = 0;
-            round.preempted += 1;
-            round.itl_p99_s = round.itl_p99_s.max(stall.unwrap_or(0.0));
-        }
-    }
-
-    fn choose_parts(&mut self, worker: u32) -> Parts {
-        let mut chosen = Parts::default();
-        if self.decodes[worker as usize].prefills.is_empty() {
-            return chosen;
-        }
-        let engine = self.setup.cluster.engine;
-        let (each, all) = self.pace(worker);
-        let decode = &self.decodes[worker as usize];
-        let rows = decode.rows.len() as u32;
-        let mut room = engine.token_budget.saturating_sub(rows).min(all);
-        let mut places = engine.max_running.saturating_sub(rows);
-        for place in self.local_order(worker) {
-            let local = &self.decodes[worker as usize].prefills[place];
-            let tokens = local.remaining().min(each).min(room);
-            if tokens == 0 || places == 0 {
-                break;
-            }
-            room -= tokens;
-            places -= 1;
-            let (history, size) = (f64::from(local.history + local.done), f64::from(tokens));
-            chosen.tokens += size;
-            chosen.pairs += size * (history + size / 2.0);
-            chosen.list.push((local.round, tokens));
-        }
-        chosen
-    }
-
-    /// The order in which local prefills are served.
-    fn local_order(&self, worker: u32) -> Vec<usize> {
-        let (decode, order) = (&self.decodes[worker as usize], self.setup.policies.local_order);
-        let count = decode.prefills.len();
-        if count < 2 || order == Order::Arrival {
-            return (0..count).collect();
-        }
-        let heads: Vec<QueuedTask> = decode.prefills[..count.min(order.looks_at())]
-            .iter()
-            .map(|local| QueuedTask {
-                predicted_s: decode
-                    .model
-                    .prefill_s(f64::from(local.history + local.done), f64::from(local.remaining())),
-                deadline_s: local.deadline_s,
-                postponed: local.postponed,
-            })
-            .collect();
-        let mut chosen = order.next(&heads, self.now_s).order;
-        chosen.extend(heads.len()..count);
-        chosen
     }
 
     /// A step has ended.

@@ -1,15 +1,10 @@
 //! The decision where a round's prefill runs: the inputs of the scheduler's policy, as a sidecar has them.
 
-use ampd_perfmodel::PerfModel;
-use ampd_scheduler::{Costs, Decision, Decoding, LocalPrefill, Pace, PrefillLoad, RouteInput, Target};
+use ampd_scheduler::{Costs, Decision, Decoding, LocalPrefill, PrefillLoad, RouteInput, Target};
 
 use super::Sim;
-use super::decode::Local;
 use super::events::RoundRef;
-use super::prefill::Task;
 use super::round::Round;
-use super::sidecar::Sidecar;
-use crate::cluster::Pacing;
 use crate::report::Place;
 
 impl Sim<'_> {
@@ -116,102 +111,8 @@ impl Sim<'_> {
 
     /// Tokens of the round's history that a prefill worker is believed to cache: what it had when it last served the
     /// session. Whether it has given that up since, nobody but itself knows.
-    fn believed(&self, round: &Round, worker: u32) -> Option<u32> {
+    pub(super) fn believed(&self, round: &Round, worker: u32) -> Option<u32> {
         let holder = self.sessions[round.session as usize].holder;
         holder.filter(|(index, _)| *index == worker).map(|(_, tokens)| tokens.min(round.keep))
     }
-
-    /// Queues the round's prefill on its decode worker.
-    pub(super) fn go_local(&mut self, name: RoundRef) {
-        let Some(round) = self.rounds.get(name) else { return };
-        let deadline_s =
-            if round.best_effort { f64::INFINITY } else { round.arrival_s + self.setup.slo.ttft_s };
-        let local = Local {
-            round: name,
-            history: round.history,
-            increment: round.increment(),
-            done: 0,
-            arrival_s: round.arrival_s,
-            deadline_s,
-            postponed: 0,
-        };
-        let worker = round.worker;
-        self.decodes[worker as usize].prefills.push(local);
-        self.start_decode_step(worker);
-    }
-
-    fn go_remote(&mut self, name: RoundRef, round: &Round, worker: u32) {
-        let cached = self.prefills[worker as usize].kv.held(round.session).min(round.keep);
-        let history = round.history.max(cached.min(round.prompt - 1));
-        let increment = round.prompt - history;
-        if self.setup.policies.signals.accounting {
-            let decode = &self.decodes[round.worker as usize];
-            let load = PrefillLoad { cached_history: self.believed(round, worker), ..PrefillLoad::default() };
-            let known = load.known(round.history, round.increment());
-            let budget = self.setup.cluster.engine.prefill_budget;
-            let busy_s = busy_s(&decode.model, known, round.prompt - known, budget);
-            let Sidecar { signals, inflight, .. } = &mut self.sidecars[round.worker as usize];
-            let busy_s = busy_s * signals[worker as usize].ratio / decode.prefill_ratio;
-            inflight.sent(name.serial, u64::from(worker), busy_s, self.now_s);
-        }
-        let deadline_s =
-            if round.best_effort { f64::INFINITY } else { round.arrival_s + self.setup.slo.ttft_s };
-        if !self.prefills[worker as usize].alive {
-            // The signal was older than the loss.
-            self.fall_back(name);
-            return;
-        }
-        if let Some(round) = self.rounds.get_mut(name) {
-            // It may have been prefilled before, and lost its KV before its first token.
-            (round.returning, round.computed) = (0, false);
-        }
-        self.prefills[worker as usize].queue.push(Task {
-            round: name,
-            session: round.session,
-            home: round.worker,
-            home_history: round.history,
-            keep: round.keep,
-            history,
-            increment,
-            deadline_s,
-            postponed: 0,
-            done: 0,
-            pulled: false,
-        });
-        self.start_prefill_step(worker);
-    }
-
-    /// Most tokens of local prefills that the worker's next step takes in, of each and of all.
-    pub(super) fn pace(&mut self, worker: u32) -> (u32, u32) {
-        let (ttft, itl, price) = match self.setup.policies.pacing {
-            Pacing::Fixed { chunk } => return (chunk, u32::MAX),
-            Pacing::Adaptive { ttft, itl, price } => (ttft, itl, price),
-        };
-        let mut scratch = std::mem::take(&mut self.scratch);
-        self.decoding(worker, &mut scratch.decoding);
-        self.locals(worker, &mut scratch.waiting);
-        let decode = &self.decodes[worker as usize];
-        let pace = Pace {
-            slo: self.setup.slo,
-            load: decode.rows_load(self.now_s),
-            decoding: &scratch.decoding,
-            waiting: &scratch.waiting,
-            token_budget: self.setup.cluster.engine.token_budget,
-            model: &decode.model,
-            ttft,
-            itl,
-            price,
-        };
-        let chunk = pace.best(None).map(|outcome| outcome.chunk);
-        self.scratch = scratch;
-        (u32::MAX, chunk.unwrap_or(u32::MAX))
-    }
-}
-
-/// Predicted seconds that a prefill keeps a worker busy that batches it with others: the constant of a step in
-/// proportion to the prefill's share of the budget.
-fn busy_s(model: &PerfModel, history: u32, increment: u32, budget: u32) -> f64 {
-    let share = (f64::from(increment) / f64::from(budget)).min(1.0);
-    let whole = model.prefill_s(f64::from(history), f64::from(increment));
-    (whole - model.prefill_constant_s() * (1.0 - share)).max(0.0)
 }

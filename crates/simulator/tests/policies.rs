@@ -62,16 +62,16 @@ fn at_light_load_nothing_is_lost() {
 fn each_part_of_ours_is_worth_something() {
     let (site, ours) = (site(), Policies::ampd());
     let whole = run(&site, &ours, 2.3, &[]).attainment;
-    let mut blind = ours.clone();
+    let fixed = Policies { pacing: Pacing::CHUNKED, ..ours.clone() };
+    let chunked = run(&site, &fixed, 2.3, &[]).attainment;
+    assert!(chunked < whole - 0.02, "without pacing {chunked}, with it {whole}");
+    // Own dispatches are what is left to know a prefill worker by when signals are old and nobody is probed.
+    let mut old = ours;
+    (old.signals.probes, old.signals.poll_s) = (0, 1.0);
+    let mut blind = old.clone();
     blind.signals.accounting = false;
-    blind.signals.probes = 0;
-    blind.signals.poll_s = 1.0;
-    for (part, policies) in
-        [("pacing", Policies { pacing: Pacing::CHUNKED, ..ours.clone() }), ("own dispatches", blind)]
-    {
-        let attainment = run(&site, &policies, 2.3, &[]).attainment;
-        assert!(attainment < whole - 0.02, "without {part} {attainment}, with it {whole}");
-    }
+    let [old, blind] = [old, blind].map(|policies| run(&site, &policies, 2.0, &[]).attainment);
+    assert!(blind < old - 0.02, "without own dispatches {blind}, with them {old}");
 }
 
 #[test]

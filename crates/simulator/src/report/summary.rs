@@ -77,7 +77,7 @@ impl Summary {
             rounds,
             attainment: share(met, rounds),
             session_attainment: share(whole_sessions, sessions.len() as u64),
-            goodput: met as f64 / (span.until_s - span.from_s),
+            goodput: if span.until_s > span.from_s { met as f64 / (span.until_s - span.from_s) } else { 0.0 },
             local_share: share(local, placed),
             refused_share: share(refused, rounds),
             ttft_p50_s: quantile(&mut ttfts, 0.5),

@@ -1,7 +1,5 @@
 //! Overload: whether a new session is let in, by what its rounds would then have to expect.
 
-use ampd_perfmodel::sane;
-
 use crate::routing::Slo;
 
 /// What happens to a new session while its objectives cannot be met.
@@ -22,9 +20,10 @@ pub enum Overload {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Forecast {
     /// Shortest predicted wait for a prefill, over all prefill workers or, without any, over the decode workers,
-    /// seconds.
+    /// seconds; infinite without either.
     pub prefill_wait_s: f64,
-    /// Shortest predicted time of a step with one round more, over the decode workers that take sessions, seconds.
+    /// Shortest predicted time of a step with one round more, over the decode workers that take sessions, seconds;
+    /// infinite when none does.
     pub step_s: f64,
 }
 
@@ -56,17 +55,15 @@ impl Overload {
     /// Decides on a new session. Sessions that were let in are never asked again: their rounds are all served.
     #[must_use]
     pub fn admit(self, forecast: &Forecast, slo: &Slo) -> Admission {
-        let wait = sane(forecast.prefill_wait_s) / slo.ttft_s;
-        let step = sane(forecast.step_s) / slo.itl_s;
+        // Infinite where there is no worker that takes any: that is a long wait, and what is not a number is none.
+        let wait_s = forecast.prefill_wait_s.max(0.0);
+        let (wait, step) = (wait_s / slo.ttft_s, forecast.step_s.max(0.0) / slo.itl_s);
         if self == Self::Off || (wait < FULL_WAIT && step < FULL_STEP) {
             return Admission::Admit;
         }
         match self {
             Self::Off => Admission::Admit,
-            Self::Shed => {
-                let retry_after_s = sane(forecast.prefill_wait_s).clamp(RETRY_S.0, RETRY_S.1);
-                Admission::Refuse { retry_after_s }
-            }
+            Self::Shed => Admission::Refuse { retry_after_s: wait_s.clamp(RETRY_S.0, RETRY_S.1) },
             Self::Queue => Admission::Wait,
             Self::BestEffort => Admission::BestEffort,
         }
@@ -93,6 +90,13 @@ mod tests {
         }
         assert_eq!(Overload::Shed.admit(&LATE, &SLO), Admission::Refuse { retry_after_s: 5.0 });
         assert_eq!(Overload::Shed.admit(&SLOW, &SLO), Admission::Refuse { retry_after_s: 1.0 });
+    }
+
+    #[test]
+    fn without_any_worker_nobody_is_let_in() {
+        let nobody = Forecast { prefill_wait_s: f64::INFINITY, step_s: f64::INFINITY };
+        assert_eq!(Overload::Shed.admit(&nobody, &SLO), Admission::Refuse { retry_after_s: 30.0 });
+        assert_eq!(Overload::Queue.admit(&nobody, &SLO), Admission::Wait);
     }
 
     #[test]

@@ -189,6 +189,46 @@ async fn with_frozen_leader(
 
 #[tokio::test]
 #[ignore = "needs the cluster of `cargo xtask e2e`"]
+async fn a_model_that_cannot_start_takes_nothing_away() -> anyhow::Result<()> {
+    let _one = ONE.lock().await;
+    with_namespace(async |namespace| {
+        namespace.apply(&manifest()).await?;
+        namespace.settled("smollm2", LIMIT).await?;
+        let served = namespace.served("smollm2").await?;
+        converse_with(&served.url, &served.key, plan("before", 1, 2)).await?;
+        let present = namespace.pods("app.kubernetes.io/component=decode").await?;
+        let wrong = "0".repeat(40);
+        let revision =
+            |commit: &str| json!({"spec": {"model": {"source": {"huggingFace": {"revision": commit}}}}});
+        let api = namespace.api::<AMPDService>();
+        let commit = api.get("smollm2").await?.spec.model.source.hugging_face.map(|from| from.revision);
+        namespace.change("smollm2", revision(&wrong)).await?;
+        namespace.reason("smollm2", "Ready", "ReplacingRevision", LIMIT).await?;
+        // The present workers may lose one, and even be down, without being given up.
+        for pod in &present {
+            namespace.api::<Pod>().delete(pod, &DeleteParams::default().grace_period(0)).await?;
+        }
+        // A pod's name is that of its Deployment with two parts more.
+        let deployment = present[0].rsplitn(3, '-').nth(2).unwrap();
+        for (what, all) in [("has lost its pods", false), ("has its pods again", true)] {
+            let ready = move |found: Option<&Deployment>| {
+                let ready = found.and_then(|found| found.status.as_ref()?.ready_replicas).unwrap_or(0);
+                (ready == 2) == all
+            };
+            namespace.wait_for(deployment, what, LIMIT, ready).await?;
+        }
+        namespace.reason("smollm2", "Ready", "ReplacingRevision", LIMIT).await?;
+        converse_with(&served.url, &served.key, plan("beside", 2, 2)).await?;
+        namespace.change("smollm2", revision(&commit.unwrap())).await?;
+        namespace.settled("smollm2", LIMIT).await?;
+        converse_with(&served.url, &served.key, plan("after", 1, 2)).await?;
+        Ok(())
+    })
+    .await
+}
+
+#[tokio::test]
+#[ignore = "needs the cluster of `cargo xtask e2e`"]
 async fn children_that_somebody_changes_are_restored() -> anyhow::Result<()> {
     let _one = ONE.lock().await;
     with_namespace(async |namespace| {

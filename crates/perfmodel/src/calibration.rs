@@ -29,6 +29,16 @@ impl Calibration {
         update(&mut self.decode, predicted_s, measured_s);
     }
 
+    /// Takes in a step of both kinds that lasted `measured_s` seconds: predicted were `decode_s` for its rows alone and
+    /// `mixed_s` for all of it. What the rows do not explain is the prefill's; steps of which that is the smaller part
+    /// say too little of it.
+    pub fn mixed(&mut self, decode_s: f64, mixed_s: f64, measured_s: f64) {
+        let prefill_s = mixed_s - decode_s;
+        if prefill_s > decode_s {
+            update(&mut self.prefill, prefill_s, measured_s - decode_s * self.decode);
+        }
+    }
+
     /// Measured over predicted prefill time.
     #[must_use]
     pub fn prefill_ratio(&self) -> f64 {
@@ -62,6 +72,18 @@ mod tests {
         }
         assert!((calibration.prefill_ratio() - 1.6).abs() < 0.01);
         assert!((calibration.decode_ratio() - 0.5).abs() < 0.01);
+    }
+
+    #[test]
+    fn mixed_steps_tell_of_their_prefill_where_it_is_the_larger_part() {
+        let mut calibration = Calibration::default();
+        for _ in 0..200 {
+            calibration.decode(1.0, 2.0);
+            calibration.mixed(1.0, 4.0, 2.0 + 3.0 * 0.5);
+            calibration.mixed(1.0, 1.5, 50.0);
+        }
+        assert!((calibration.prefill_ratio() - 0.5).abs() < 0.02, "{calibration:?}");
+        assert!((calibration.decode_ratio() - 2.0).abs() < 0.02, "{calibration:?}");
     }
 
     #[test]

@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Prefill cost for increments of up to `max_increment` tokens, and never below that of the segment before at its border:
-/// `k0 + k1 * i + k2 * i * (h + i / 2)` seconds for an increment of `i` tokens on a history of `h`.
+/// Prefill cost for increments of up to `max_increment` tokens, and never below that of the segment before at its
+/// border: `k0 + k1 * i + k2 * i * (h + i / 2)` seconds for an increment of `i` tokens on a history of `h`.
 ///
 /// `k1` is the cost of the matrix products per token, `k2` that of attention per pair of query and key; `i * (h + i/2)`
 /// counts those pairs under the causal mask.
@@ -67,8 +67,8 @@ pub fn sane(value: f64) -> f64 {
 }
 
 /// The cost at `size` by segments with these largest sizes, in rising order; the last one also serves all larger sizes.
-/// `cost` gives that of one segment at a size. Segments are fitted one by one and do not meet at their borders: where one
-/// begins below the end of the one before it, the cost stays at that end, so that it never falls as the size grows.
+/// `cost` gives that of one segment at a size. Segments are fitted one by one and do not meet at their borders: where
+/// one begins below the end of the one before it, the cost stays at that end, so that it never falls as the size grows.
 fn piecewise<S>(
     segments: &[S],
     size: f64,
@@ -94,8 +94,8 @@ impl PerfModel {
         self.prefill_batch_s(&[(history, increment)])
     }
 
-    /// Seconds to prefill several `(history, increment)` parts as one batch: one constant, the per-token terms by the sum
-    /// of increments and the attention terms by the sum of their pairs.
+    /// Seconds to prefill several `(history, increment)` parts as one batch: one constant, the per-token terms by the
+    /// sum of increments and the attention terms by the sum of their pairs.
     #[must_use]
     pub fn prefill_batch_s(&self, parts: &[(f64, f64)]) -> f64 {
         let (mut tokens, mut pairs) = (0.0, 0.0);
@@ -120,7 +120,8 @@ impl PerfModel {
         )
     }
 
-    /// Seconds of one decode step of `batch` rows with a mean context of `mean_context` tokens; zero for an empty batch.
+    /// Seconds of one decode step of `batch` rows with a mean context of `mean_context` tokens; zero for an empty
+    /// batch.
     #[must_use]
     pub fn decode_s(&self, batch: f64, mean_context: f64) -> f64 {
         let (batch, context) = (sane(batch), sane(mean_context));
@@ -133,6 +134,25 @@ impl PerfModel {
             |segment| segment.max_batch,
             |segment, size| segment.k0 + segment.k1 * size + segment.k2 * size * context,
         )
+    }
+
+    /// Seconds of a step that decodes `batch` rows and prefills `(history, increment)` parts beside them: both read the
+    /// same weights, so that the smaller of the two constants is paid once only. Without rows it is a prefill, without
+    /// parts a decode step.
+    #[must_use]
+    pub fn mixed_s(&self, batch: f64, mean_context: f64, parts: &[(f64, f64)]) -> f64 {
+        let (decode, prefill) = (self.decode_s(batch, mean_context), self.prefill_batch_s(parts));
+        if decode == 0.0 || prefill == 0.0 {
+            return decode + prefill;
+        }
+        let (own, other) = (self.prefill_constant_s(), self.decode.first().map_or(0.0, |s| s.k0));
+        decode + prefill - sane(own.min(other)).min(decode).min(prefill)
+    }
+
+    /// Seconds that a prefill step takes whatever its size.
+    #[must_use]
+    pub fn prefill_constant_s(&self) -> f64 {
+        self.prefill.first().map_or(0.0, |segment| segment.k0)
     }
 
     /// Seconds to move the KV of `tokens` tokens; zero for none.
@@ -201,6 +221,15 @@ mod tests {
         let m = model();
         let alone = m.prefill_s(0.0, 20.0) + m.prefill_s(50.0, 20.0);
         assert!(m.prefill_batch_s(&[(0.0, 20.0), (50.0, 20.0)]) < alone);
+    }
+
+    #[test]
+    fn a_mixed_step_reads_the_weights_once() {
+        let m = model();
+        let (decode, prefill) = (m.decode_s(4.0, 100.0), m.prefill_s(50.0, 20.0));
+        assert!((m.mixed_s(4.0, 100.0, &[(50.0, 20.0)]) - (decode + prefill - 0.005)).abs() < 1e-12);
+        assert_eq!(m.mixed_s(0.0, 0.0, &[(50.0, 20.0)]), prefill);
+        assert_eq!(m.mixed_s(4.0, 100.0, &[]), decode);
     }
 
     #[test]

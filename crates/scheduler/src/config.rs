@@ -1,6 +1,9 @@
 //! A policy's configuration.
 
-use crate::routing::{AlwaysLocal, AlwaysRemote, Paper, RoutingPolicy};
+use crate::routing::{
+    AlwaysLocal, AlwaysRemote, Ampd, DynamoConditional, LlmdPrefix, Paper, Ppd, RoutingPolicy,
+    SessionAffinity,
+};
 
 /// The policies.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -12,6 +15,16 @@ pub enum PolicyKind {
     AlwaysLocal,
     /// Every prefill remote.
     AlwaysRemote,
+    /// Dynamo's conditional disaggregation, as shipped.
+    DynamoConditional,
+    /// llm-d's prefix-based decider.
+    LlmdPrefix,
+    /// PPD's rule.
+    Ppd,
+    /// One prefill worker a session.
+    SessionAffinity,
+    /// Ours.
+    Ampd,
 }
 
 /// Routing parameters.
@@ -65,6 +78,11 @@ impl PolicyConfig {
             PolicyKind::Paper => Box::new(Paper { alpha, beta, min_remote_tokens }),
             PolicyKind::AlwaysLocal => Box::new(AlwaysLocal),
             PolicyKind::AlwaysRemote => Box::new(AlwaysRemote),
+            PolicyKind::DynamoConditional => Box::new(DynamoConditional::default()),
+            PolicyKind::LlmdPrefix => Box::new(LlmdPrefix::default()),
+            PolicyKind::Ppd => Box::new(Ppd::default()),
+            PolicyKind::SessionAffinity => Box::new(SessionAffinity),
+            PolicyKind::Ampd => Box::new(Ampd::default()),
         })
     }
 }
@@ -79,6 +97,11 @@ mod tests {
             (PolicyKind::Paper, "paper"),
             (PolicyKind::AlwaysLocal, "always_local"),
             (PolicyKind::AlwaysRemote, "always_remote"),
+            (PolicyKind::DynamoConditional, "dynamo_conditional"),
+            (PolicyKind::LlmdPrefix, "llmd_prefix"),
+            (PolicyKind::Ppd, "ppd"),
+            (PolicyKind::SessionAffinity, "session_affinity"),
+            (PolicyKind::Ampd, "ampd"),
         ] {
             assert_eq!(PolicyConfig { policy, ..PolicyConfig::default() }.build().unwrap().name(), name);
         }

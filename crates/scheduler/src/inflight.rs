@@ -1,52 +1,54 @@
 //! What this router has sent out itself: a worker's signal is always a little old, and routers that trust it alone all
 //! send to the same worker until the next reading.
 
-use std::collections::HashMap;
-use std::hash::Hash;
+use std::collections::BTreeMap;
 
 use ampd_perfmodel::sane;
 
-/// Own dispatches, by worker and task.
+/// Own dispatches, by worker and task. Sums are taken in the order of the dispatches, so that equal histories give
+/// equal bits.
 #[derive(Debug, Clone)]
 pub struct InFlight<K> {
-    tasks: HashMap<K, Task>,
+    workers: BTreeMap<u64, Vec<Task<K>>>,
 }
 
 #[derive(Debug, Clone, Copy)]
-struct Task {
-    worker: u64,
+struct Task<K> {
+    key: K,
     sent_s: f64,
     predicted_s: f64,
 }
 
 impl<K> Default for InFlight<K> {
     fn default() -> Self {
-        Self { tasks: HashMap::new() }
+        Self { workers: BTreeMap::new() }
     }
 }
 
-impl<K: Eq + Hash> InFlight<K> {
+impl<K: PartialEq> InFlight<K> {
     /// Notes that `task`, predicted to keep the worker busy for `predicted_s` seconds, was sent to `worker` at `now_s`.
     pub fn sent(&mut self, task: K, worker: u64, predicted_s: f64, now_s: f64) {
-        self.tasks.insert(task, Task { worker, sent_s: now_s, predicted_s: sane(predicted_s) });
+        self.done(&task);
+        let task = Task { key: task, sent_s: now_s, predicted_s: sane(predicted_s) };
+        self.workers.entry(worker).or_default().push(task);
     }
 
     /// Notes that `task` is over, however it ended.
     pub fn done(&mut self, task: &K) {
-        self.tasks.remove(task);
+        self.workers.retain(|_, tasks| {
+            tasks.retain(|other| other.key != *task);
+            !tasks.is_empty()
+        });
     }
 
-    /// The backlog of `worker` at `now_s`, seconds: what its signal of `signal_s` said, less the time since, plus what was
-    /// sent after the signal was taken. Tasks sent before it are in the signal already.
+    /// The backlog of `worker` at `now_s`, seconds: what its signal of `signal_s` said, less the time since, plus what
+    /// was sent after the signal was taken. Tasks sent before it are in the signal already.
     #[must_use]
     pub fn backlog_s(&self, worker: u64, signalled_s: f64, signal_s: f64, now_s: f64) -> f64 {
         let elapsed = sane(now_s - signal_s);
-        let sent: f64 = self
-            .tasks
-            .values()
-            .filter(|task| task.worker == worker && task.sent_s >= signal_s)
-            .map(|task| task.predicted_s)
-            .sum();
+        let tasks = self.workers.get(&worker).map_or(&[][..], Vec::as_slice);
+        let sent: f64 =
+            tasks.iter().filter(|task| task.sent_s >= signal_s).map(|task| task.predicted_s).sum();
         sane(sane(signalled_s) + sent - elapsed)
     }
 }

@@ -5,19 +5,27 @@
 pub mod binding;
 pub mod config;
 pub mod inflight;
+pub mod lengths;
+pub mod miss;
+pub mod overload;
+pub mod pace;
 pub mod rendezvous;
 pub mod reorder;
 pub mod routing;
 pub mod staleness;
 pub mod window;
 
-pub use binding::{BindCandidate, bind};
+pub use binding::{BindCandidate, Binding, bind, bind_by_load};
 pub use config::{ConfigError, PolicyConfig, PolicyKind};
 pub use inflight::InFlight;
-pub use reorder::{QueuedTask, Reorder, next_in_order};
+pub use lengths::OutputLengths;
+pub use miss::MissCurve;
+pub use overload::{Admission, Forecast, Overload};
+pub use pace::{Outcome, Pace};
+pub use reorder::{Order, QueuedTask, Reorder, next_by_slack, next_in_order};
 pub use routing::{
-    AlwaysLocal, AlwaysRemote, Costs, Decision, DecodeLoad, Paper, PrefillLoad, Reason, RouteInput,
-    RoutingPolicy, Slo, Target,
+    AlwaysLocal, AlwaysRemote, Ampd, Costs, Decision, DecodeLoad, Decoding, DynamoConditional, LlmdPrefix,
+    LocalPrefill, Paper, Ppd, PrefillLoad, Reason, RouteInput, RoutingPolicy, SessionAffinity, Slo, Target,
 };
 pub use staleness::{Freshness, SignalAges};
 pub use window::Window;

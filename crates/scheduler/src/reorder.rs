@@ -1,6 +1,12 @@
 //! Prefill reordering: the order in which a prefill worker serves the head of its queue.
 
+mod order;
+mod slack;
+
 use ampd_perfmodel::sane;
+
+pub use order::Order;
+pub use slack::{MAX_QUEUE, next_by_slack};
 
 /// A task in a prefill worker's queue.
 #[derive(Debug, Clone, Copy, PartialEq)]

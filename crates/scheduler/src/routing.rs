@@ -2,15 +2,26 @@
 
 mod always_local;
 mod always_remote;
+mod ampd;
 mod costs;
+mod dynamo_conditional;
 mod input;
+mod llmd_prefix;
 mod paper;
+mod ppd;
+mod session_affinity;
+mod threshold;
 
 pub use always_local::AlwaysLocal;
 pub use always_remote::AlwaysRemote;
+pub use ampd::Ampd;
 pub use costs::Costs;
-pub use input::{DecodeLoad, PrefillLoad, RouteInput, Slo};
+pub use dynamo_conditional::DynamoConditional;
+pub use input::{DecodeLoad, Decoding, LocalPrefill, PrefillLoad, RouteInput, Slo};
+pub use llmd_prefix::LlmdPrefix;
 pub use paper::Paper;
+pub use ppd::Ppd;
+pub use session_affinity::SessionAffinity;
 
 /// Where a prefill runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,11 +55,27 @@ pub enum Reason {
     PolicyAlwaysLocal,
     /// The policy is to go remote.
     PolicyAlwaysRemote,
+    /// Local is expected to miss fewer objectives, of this round and of those that decode there.
+    CheaperLocal,
+    /// Remote is expected to miss fewer objectives.
+    CheaperRemote,
+    /// What is to be prefilled is below a static threshold.
+    BelowThreshold,
+    /// What is to be prefilled is not below a static threshold.
+    AboveThreshold,
+    /// The prefill side is busier than a static threshold.
+    PrefillBusy,
+    /// The bound decode worker is busier than a static threshold.
+    DecodeBusy,
+    /// The session has no history yet, and the policy sends first rounds away.
+    FirstRound,
+    /// The session's own prefill worker.
+    Affinity,
 }
 
 impl Reason {
     /// Every reason.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 18] = [
         Self::PrefillSlack,
         Self::DecodeSlack,
         Self::PredictedLocal,
@@ -59,6 +86,14 @@ impl Reason {
         Self::LocalOnly,
         Self::PolicyAlwaysLocal,
         Self::PolicyAlwaysRemote,
+        Self::CheaperLocal,
+        Self::CheaperRemote,
+        Self::BelowThreshold,
+        Self::AboveThreshold,
+        Self::PrefillBusy,
+        Self::DecodeBusy,
+        Self::FirstRound,
+        Self::Affinity,
     ];
 
     /// The reason as a metric label and response header value.
@@ -75,6 +110,14 @@ impl Reason {
             Self::LocalOnly => "local_only",
             Self::PolicyAlwaysLocal => "policy_always_local",
             Self::PolicyAlwaysRemote => "policy_always_remote",
+            Self::CheaperLocal => "cheaper_local",
+            Self::CheaperRemote => "cheaper_remote",
+            Self::BelowThreshold => "below_threshold",
+            Self::AboveThreshold => "above_threshold",
+            Self::PrefillBusy => "prefill_busy",
+            Self::DecodeBusy => "decode_busy",
+            Self::FirstRound => "first_round",
+            Self::Affinity => "affinity",
         }
     }
 }
@@ -102,7 +145,8 @@ impl Decision {
     }
 }
 
-/// A routing policy. Decisions are total: any input, also one with nonsense in it, gets an answer that can be carried out.
+/// A routing policy. Decisions are total: any input, also one with nonsense in it, gets an answer that can be carried
+/// out.
 pub trait RoutingPolicy: Send + Sync {
     /// The policy's name, as configuration spells it.
     fn name(&self) -> &'static str;

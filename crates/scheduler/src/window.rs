@@ -7,13 +7,15 @@ const BUCKETS: i64 = 100;
 
 /// A mean over a sliding time window (AMPD uses 10 s), in bounded memory at any rate of samples.
 ///
-/// Samples are summed up in buckets of a hundredth of the window, and whole buckets leave it: what counts are all samples
-/// of the last 99 to 100 hundredths.
+/// Samples are summed up in buckets of a hundredth of the window, and whole buckets leave it: what counts are all
+/// samples of the last 99 to 100 hundredths.
 #[derive(Debug, Clone)]
 pub struct Window {
     bucket_s: f64,
     /// By rising index, at most [`BUCKETS`].
     buckets: VecDeque<Bucket>,
+    /// Their sum and count; summed up anew whenever a bucket has left, so that no rounding outlives the window.
+    total: (f64, u64),
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -28,25 +30,34 @@ impl Window {
     /// A window of `span_s` seconds, which must be positive.
     #[must_use]
     pub fn new(span_s: f64) -> Self {
-        Self { bucket_s: span_s / BUCKETS as f64, buckets: VecDeque::new() }
+        Self { bucket_s: span_s / BUCKETS as f64, buckets: VecDeque::new(), total: (0.0, 0) }
     }
 
     /// Adds `value`, measured at `now_s`. Values that are not finite are left out.
     pub fn push(&mut self, now_s: f64, value: f64) {
-        if !value.is_finite() {
+        self.push_many(now_s, value, 1);
+    }
+
+    /// Adds `count` samples of the same `value`, measured at `now_s`: those of all rows of a decode step.
+    pub fn push_many(&mut self, now_s: f64, value: f64, count: u64) {
+        if !value.is_finite() || count == 0 {
             return;
         }
         let index = self.index(now_s);
-        while self.buckets.front().is_some_and(|bucket| !in_window(bucket, index)) {
-            self.buckets.pop_front();
+        if self.buckets.front().is_some_and(|bucket| !in_window(bucket, index)) {
+            while self.buckets.front().is_some_and(|bucket| !in_window(bucket, index)) {
+                self.buckets.pop_front();
+            }
+            self.total = summed(self.buckets.iter());
         }
+        self.total = (self.total.0 + value * count as f64, self.total.1 + count);
         match self.buckets.back_mut() {
             // Callers on several threads may come a little out of order.
             Some(last) if index <= last.index => {
-                last.sum += value;
-                last.count += 1;
+                last.sum += value * count as f64;
+                last.count += count;
             }
-            _ => self.buckets.push_back(Bucket { index, sum: value, count: 1 }),
+            _ => self.buckets.push_back(Bucket { index, sum: value * count as f64, count }),
         }
     }
 
@@ -54,15 +65,20 @@ impl Window {
     #[must_use]
     pub fn mean(&self, now_s: f64) -> Option<f64> {
         let index = self.index(now_s);
-        let counted = self.buckets.iter().filter(|bucket| in_window(bucket, index));
-        let (sum, count) =
-            counted.fold((0.0, 0), |(sum, count), bucket| (sum + bucket.sum, count + bucket.count));
+        let (sum, count) = match self.buckets.front() {
+            Some(oldest) if in_window(oldest, index) => self.total,
+            _ => summed(self.buckets.iter().filter(|bucket| in_window(bucket, index))),
+        };
         (count > 0).then(|| sum / count as f64)
     }
 
     fn index(&self, now_s: f64) -> i64 {
         (now_s / self.bucket_s).floor() as i64
     }
+}
+
+fn summed<'a>(buckets: impl Iterator<Item = &'a Bucket>) -> (f64, u64) {
+    buckets.fold((0.0, 0), |(sum, count), bucket| (sum + bucket.sum, count + bucket.count))
 }
 
 /// Whether a bucket counts when the window ends in the bucket of this index.
@@ -85,6 +101,15 @@ mod tests {
         assert_eq!(window.mean(9.0), Some(2.0));
         assert_eq!(window.mean(12.0), Some(3.0));
         assert_eq!(window.mean(16.0), None);
+    }
+
+    #[test]
+    fn many_samples_at_once_count_as_so_many() {
+        let mut window = Window::new(10.0);
+        window.push_many(0.0, 1.0, 3);
+        window.push(0.0, 5.0);
+        window.push_many(0.0, 9.0, 0);
+        assert_eq!(window.mean(0.0), Some(2.0));
     }
 
     #[test]

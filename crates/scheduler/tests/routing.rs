@@ -4,8 +4,8 @@
 
 use ampd_perfmodel::{DecodeSegment, PerfModel, PrefillSegment, Transfer};
 use ampd_scheduler::{
-    AlwaysLocal, AlwaysRemote, Decision, DecodeLoad, Paper, PrefillLoad, Reason, RouteInput, RoutingPolicy,
-    Slo, Target,
+    AlwaysLocal, AlwaysRemote, Ampd, Decision, DecodeLoad, Decoding, DynamoConditional, LlmdPrefix,
+    LocalPrefill, Paper, Ppd, PrefillLoad, Reason, RouteInput, RoutingPolicy, SessionAffinity, Slo, Target,
 };
 use proptest::prelude::*;
 
@@ -21,6 +21,7 @@ const READY: PrefillLoad = PrefillLoad {
     windowed_ttft_s: Some(0.1),
     backlog_s: 0.0,
     cached_history: None,
+    prefill_ratio: 1.0,
     fresh: true,
     ready: true,
 };
@@ -33,11 +34,28 @@ fn decide(
     prefills: &[PrefillLoad],
 ) -> Decision {
     let slo = Slo { ttft_s: 1.0, itl_s: 0.1 };
-    policy.decide(&RouteInput { history: 100, increment, slo, age_s: 0.0, decode, prefills, model: &model() })
+    policy.decide(&RouteInput {
+        session: 7,
+        history: 100,
+        increment,
+        slo,
+        age_s: 0.0,
+        decode,
+        decoding: &[],
+        waiting: &[],
+        token_budget: 512,
+        prefills,
+        model: &model(),
+    })
 }
 
-const BUSY: DecodeLoad =
-    DecodeLoad { windowed_itl_s: Some(0.2), running: 4, mean_context: 100.0, queued_prefill_s: 0.5 };
+const BUSY: DecodeLoad = DecodeLoad {
+    windowed_itl_s: Some(0.2),
+    running: 4,
+    mean_context: 100.0,
+    queued_prefill_s: 0.5,
+    step_left_s: 0.0,
+};
 const CALM: DecodeLoad = DecodeLoad { windowed_itl_s: Some(0.01), ..BUSY };
 
 #[test]
@@ -166,33 +184,53 @@ fn reasons_have_distinct_labels() {
 }
 
 fn loads() -> impl Strategy<Value = Vec<PrefillLoad>> {
-    let load = (any::<Option<f64>>(), any::<f64>(), any::<Option<u32>>(), any::<bool>(), any::<bool>());
-    let load = load.prop_map(|(windowed_ttft_s, backlog_s, cached_history, fresh, ready)| PrefillLoad {
-        windowed_ttft_s,
-        backlog_s,
-        cached_history,
-        fresh,
-        ready,
+    let signal = (any::<Option<f64>>(), any::<f64>(), any::<Option<u32>>(), any::<f64>());
+    let load = (signal, any::<bool>(), any::<bool>()).prop_map(|(signal, fresh, ready)| {
+        let (windowed_ttft_s, backlog_s, cached_history, prefill_ratio) = signal;
+        PrefillLoad { windowed_ttft_s, backlog_s, cached_history, prefill_ratio, fresh, ready }
     });
     prop::collection::vec(load, 0..6)
+}
+
+fn decoding() -> impl Strategy<Value = Vec<Decoding>> {
+    let one = (any::<u32>(), any::<f64>(), any::<f64>());
+    let one = one.prop_map(|(tokens, elapsed_s, expected)| Decoding { tokens, elapsed_s, expected });
+    prop::collection::vec(one, 0..80)
+}
+
+fn waiting() -> impl Strategy<Value = Vec<LocalPrefill>> {
+    let one = (any::<u32>(), any::<u32>(), any::<f64>());
+    let one = one.prop_map(|(history, remaining, age_s)| LocalPrefill { history, remaining, age_s });
+    prop::collection::vec(one, 0..5)
 }
 
 proptest! {
     #[test]
     fn any_input_gets_a_decision_that_can_be_carried_out(
-        prefills in loads(), history: u32, increment: u32,
-        itl in any::<Option<f64>>(), running: u32, mean_context: f64, queued_prefill_s: f64,
-        ttft_s: f64, itl_s: f64, age_s: f64,
+        (prefills, decoding, waiting) in (loads(), decoding(), waiting()),
+        (session, history, increment) in any::<(u64, u32, u32)>(),
+        itl in any::<Option<f64>>(),
+        (running, mean_context, queued_prefill_s, step_left_s) in any::<(u32, f64, f64, f64)>(),
+        (ttft_s, itl_s, age_s) in any::<(f64, f64, f64)>(), token_budget in 1u32..,
     ) {
         let (model, slo) = (model(), Slo { ttft_s, itl_s });
-        let decode = DecodeLoad { windowed_itl_s: itl, running, mean_context, queued_prefill_s };
-        let input = RouteInput { history, increment, slo, age_s, decode, prefills: &prefills, model: &model };
-        for policy in [&Paper::default() as &dyn RoutingPolicy, &AlwaysLocal, &AlwaysRemote] {
+        let decode = DecodeLoad { windowed_itl_s: itl, running, mean_context, queued_prefill_s, step_left_s };
+        let input = RouteInput {
+            session, history, increment, slo, age_s, decode, decoding: &decoding, waiting: &waiting, token_budget,
+            prefills: &prefills, model: &model,
+        };
+        let conditional =
+            DynamoConditional { prefill_busy: Some(0.5), decode_busy: Some(0.5), ..DynamoConditional::default() };
+        let policies: [&dyn RoutingPolicy; 8] = [
+            &Paper::default(), &AlwaysLocal, &AlwaysRemote, &conditional, &LlmdPrefix::default(), &Ppd::default(),
+            &SessionAffinity, &Ampd::default(),
+        ];
+        for policy in policies {
             let decision = policy.decide(&input);
             if let Target::Remote(index) = decision.target {
-                prop_assert!(prefills[index].ready);
+                prop_assert!(prefills[index].ready, "{}", policy.name());
             }
-            prop_assert!(decision.local_s >= 0.0);
+            prop_assert!(decision.local_s >= 0.0, "{}", policy.name());
         }
     }
 }

@@ -123,3 +123,80 @@ fn active_revision(
     let switch = no_room || observed.is_complete(newest, replicas) || !observed.has_served(&present);
     if switch && !impossible { newest.to_owned() } else { present }
 }
+
+#[cfg(test)]
+mod tests {
+    use k8s_openapi::api::apps::v1::Deployment;
+    use k8s_openapi::api::core::v1::Pod;
+    use serde_json::json;
+
+    use ampd_render::labels;
+
+    use super::*;
+
+    /// A Deployment of decode workers whose roll has come to its end, or not.
+    fn deployment(revision: &str, complete: bool) -> Deployment {
+        let reason = if complete { "NewReplicaSetAvailable" } else { "ReplicaSetUpdated" };
+        serde_json::from_value(json!({
+            "metadata": {"name": revision, "labels": {
+                labels::COMPONENT: "decode", labels::REVISION: revision, labels::DEGREE: "1",
+            }},
+            "spec": {"selector": {}, "template": {}},
+            "status": {"conditions": [{"type": "Progressing", "status": "True", "reason": reason}]},
+        }))
+        .unwrap()
+    }
+
+    fn pod(revision: &str, role: &str, ready: bool) -> Pod {
+        serde_json::from_value(json!({
+            "metadata": {"name": "p", "labels": {
+                labels::COMPONENT: role, labels::REVISION: revision, labels::DEGREE: "1",
+            }},
+            "status": {"conditions": [{"type": "Ready", "status": if ready { "True" } else { "False" }}]},
+        }))
+        .unwrap()
+    }
+
+    /// Where clients go with a present revision and a newest one that wants two decode workers and one prefill worker.
+    fn active(budget: Option<i32>, wanted: i32, complete: bool, pods: Vec<Pod>) -> String {
+        let accelerator = budget.map(|max| json!({"budget": {"max": max}}));
+        let resource: AMPDService = serde_json::from_value(json!({
+            "apiVersion": "ampd.dev/v1alpha1", "kind": "AMPDService", "metadata": {"name": "chat"},
+            "spec": {"model": {"name": "m", "source": {"path": "/m.gguf"}}, "accelerator": accelerator},
+            "status": {"activeRevision": "present", "conditions": []},
+        }))
+        .unwrap();
+        let deployments = vec![deployment("present", complete), deployment("newest", false)];
+        let observed = Observed { deployments, pods, ..Observed::default() };
+        let replicas = [((Role::Decode, 1), wanted), ((Role::Prefill, 1), 1)].into();
+        active_revision(&resource, &observed, "newest", &replicas)
+    }
+
+    #[test]
+    fn clients_go_to_the_newest_revision_when_it_is_complete() {
+        let decode = |ready| pod("newest", "decode", ready);
+        let prefill = || pod("newest", "prefill", true);
+        let serves = || pod("present", "decode", true);
+        let newest = |pods| active(None, 2, true, pods) == "newest";
+        assert!(!newest(vec![serves(), decode(true), decode(false), prefill()]));
+        assert!(!newest(vec![serves(), decode(true), decode(true)]));
+        assert!(newest(vec![serves(), decode(true), decode(true), prefill()]));
+    }
+
+    #[test]
+    fn a_present_revision_may_be_down_for_a_moment_and_one_that_never_served_is_not_kept() {
+        let down = || vec![pod("present", "decode", false), pod("newest", "decode", false)];
+        assert_eq!(active(None, 2, true, down()), "present");
+        assert_eq!(active(None, 2, false, down()), "newest");
+    }
+
+    #[test]
+    fn the_budget_decides_whether_both_can_be() {
+        let pods = || vec![pod("present", "decode", true), pod("present", "prefill", true)];
+        assert_eq!(active(Some(5), 2, true, pods()), "present");
+        // No room for both: one goes for the other.
+        assert_eq!(active(Some(4), 2, true, pods()), "newest");
+        // No room for the newest alone: nothing goes.
+        assert_eq!(active(Some(4), 9, true, pods()), "present");
+    }
+}

@@ -57,6 +57,7 @@ impl WorkerLoad {
             running: self.running,
             mean_context: self.mean_context,
             queued_prefill_s: self.backlog_s,
+            step_left_s: 0.0,
         }
     }
 }

@@ -117,11 +117,17 @@ impl Shared {
     ) -> RouteInput<'a> {
         let Slo { ttft_s, itl_s } = self.config.slo;
         RouteInput {
+            // The policies that a sidecar may be given neither spread sessions nor look at single rounds, which the
+            // worker's load does not tell.
+            session: 0,
             history: opened.history as u32,
             increment: opened.increment as u32,
             slo: Slo { ttft_s, itl_s },
             age_s,
             decode,
+            decoding: &[],
+            waiting: &[],
+            token_budget: u32::MAX,
             prefills,
             model,
         }

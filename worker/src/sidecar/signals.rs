@@ -130,6 +130,7 @@ impl Signals {
                 windowed_ttft_s: load.windowed_ttft_s,
                 backlog_s: self.inflight.lock().backlog_s(*id, load.backlog_s, *at_s, now_s),
                 cached_history: None,
+                prefill_ratio: 1.0,
                 fresh: self.ages.of(now_s - *at_s) != Freshness::Stale,
                 ready: load.ready
                     && prompt as u64 <= load.max_context

@@ -13,10 +13,16 @@ pub struct Costs {
     pub best_remote: Option<(usize, f64)>,
 }
 
+/// A ratio that can be multiplied with: nonsense counts as no deviation.
+fn ratio(value: f64) -> f64 {
+    if value.is_finite() && value > 0.0 { value } else { 1.0 }
+}
+
 impl Costs {
-    /// AMPD's two finishing times (arXiv 2602.14516): local = local prefill queue + `T_pre`; remote = that worker's queue +
-    /// `T_kv`(history there) + `T_pre` + `T_kv`(increment back). A worker that still caches part of the history pulls the
-    /// rest only, and pulls it while it waits in the queue.
+    /// AMPD's two finishing times (arXiv 2602.14516): local = local prefill queue + `T_pre`; remote = that worker's
+    /// queue + `T_kv`(history there) + `T_pre` + `T_kv`(increment back). A worker that still caches part of the history
+    /// pulls the rest only, and pulls it while it waits in the queue; one that caches more than the decode worker still
+    /// has computes less.
     #[must_use]
     pub fn predict(input: &RouteInput<'_>) -> Self {
         let prefill_s = input.model.prefill_s(f64::from(input.history), f64::from(input.increment));
@@ -43,10 +49,12 @@ impl Costs {
     #[must_use]
     pub fn remote_s(input: &RouteInput<'_>, index: usize) -> f64 {
         let Some(load) = input.prefills.get(index) else { return f64::INFINITY };
+        let known = load.known(input.history, input.increment);
         let missing = input.history.saturating_sub(load.cached_history.unwrap_or(0));
         let pull_s = input.model.transfer_s(f64::from(missing));
-        let prefill_s = input.model.prefill_s(f64::from(input.history), f64::from(input.increment));
+        let left = f64::from(input.history) + f64::from(input.increment) - f64::from(known);
+        let prefill_s = input.model.prefill_s(f64::from(known), left);
         let return_s = input.model.transfer_s(f64::from(input.increment));
-        sane(load.backlog_s).max(pull_s) + prefill_s + return_s
+        sane(load.backlog_s).max(pull_s) + prefill_s * ratio(load.prefill_ratio) + return_s
     }
 }

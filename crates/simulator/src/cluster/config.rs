@@ -1,0 +1,60 @@
+//! Workers and links.
+
+/// The links that KV moves over. Each node has one to all other nodes, the same both ways, and one inside; transfers
+/// under way at the same time share them evenly.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Links {
+    /// Seconds of a transfer whatever its size.
+    pub latency_s: f64,
+    /// Between nodes, bytes a second of one node each way.
+    pub between_bytes_per_s: f64,
+    /// Inside a node, bytes a second.
+    pub inside_bytes_per_s: f64,
+}
+
+/// The engine's rule of a step: decode rows first, then prefills under a token budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Engine {
+    /// Most tokens of a decode worker's step, rows and prefills together.
+    pub token_budget: u32,
+    /// Most rounds that decode at a time.
+    pub max_running: u32,
+    /// Most tokens of a prefill worker's step.
+    pub prefill_budget: u32,
+    /// Most prefills of a prefill worker's step.
+    pub prefill_tasks: u32,
+}
+
+impl Default for Engine {
+    fn default() -> Self {
+        Self { token_budget: 2048, max_running: 256, prefill_budget: 4096, prefill_tasks: 64 }
+    }
+}
+
+/// A deployment.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Cluster {
+    /// Prefill workers; none is aggregated serving.
+    pub prefill_workers: u32,
+    /// Decode workers.
+    pub decode_workers: u32,
+    /// Workers of a node; prefill and decode workers are mixed evenly over the nodes.
+    pub workers_per_node: u32,
+    /// KV memory of a worker, tokens.
+    pub kv_tokens: u64,
+    /// Tokens of a KV block.
+    pub block_tokens: u32,
+    /// KV bytes of one token, all layers.
+    pub kv_bytes_per_token: f64,
+    /// Layers: the new KV of a prefill is sent layer by layer while it runs, so that only the last one's is left at its
+    /// end.
+    pub layers: u32,
+    /// The model's context, tokens.
+    pub max_context: u64,
+    /// The links.
+    pub links: Links,
+    /// The engine's rule.
+    pub engine: Engine,
+    /// Seconds that a round spends in the API and the engine's front before it is routed.
+    pub overhead_s: f64,
+}

@@ -1,0 +1,108 @@
+//! Worker types that step times are known of.
+
+use ampd_perfmodel::Points;
+
+use crate::truth::{PointsError, read_points};
+
+/// A model on a worker type.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Card {
+    /// Model, accelerator and parallel degree.
+    pub name: &'static str,
+    /// Accelerators of a worker.
+    pub theta: u32,
+    /// KV memory of a worker, tokens: nine tenths of its memory less the weights.
+    pub kv_tokens: u64,
+    /// KV bytes of a token, BF16, all layers.
+    pub kv_bytes_per_token: f64,
+    /// Layers.
+    pub layers: u32,
+    /// The model's context, tokens.
+    pub max_context: u64,
+    points: &'static str,
+}
+
+impl Card {
+    /// The measured points.
+    ///
+    /// # Errors
+    /// When the table cannot be read, which its test rules out.
+    pub fn points(&self) -> Result<Points, PointsError> {
+        read_points(self.points)
+    }
+}
+
+/// All of them. Memory by arithmetic: 96 GB an H20, 80 GB an H100; 65.5 GB of weights (Qwen3-32B), 141 GB (Llama-3.1-70B)
+/// and 93.4 GB (Mixtral-8x7B). The context of Qwen3-32B is the one with `YaRN`.
+pub const CARDS: [Card; 6] = [
+    Card {
+        name: "qwen3-32b/h20/tp4",
+        theta: 4,
+        kv_tokens: 1_070_000,
+        kv_bytes_per_token: 262_144.0,
+        layers: 64,
+        max_context: 131_072,
+        points: include_str!("../../data/h20_qwen3_32b_tp4.csv"),
+    },
+    Card {
+        name: "qwen3-32b/h20/tp2",
+        theta: 2,
+        kv_tokens: 410_000,
+        kv_bytes_per_token: 262_144.0,
+        layers: 64,
+        max_context: 131_072,
+        points: include_str!("../../data/h20_qwen3_32b_tp2.csv"),
+    },
+    Card {
+        name: "llama-3.1-70b/h20/tp4",
+        theta: 4,
+        kv_tokens: 624_000,
+        kv_bytes_per_token: 327_680.0,
+        layers: 80,
+        max_context: 131_072,
+        points: include_str!("../../data/h20_llama31_70b_tp4.csv"),
+    },
+    Card {
+        name: "mixtral-8x7b/h20/tp4",
+        theta: 4,
+        kv_tokens: 1_900_000,
+        kv_bytes_per_token: 131_072.0,
+        layers: 32,
+        max_context: 32_768,
+        points: include_str!("../../data/h20_mixtral_8x7b_tp4.csv"),
+    },
+    Card {
+        name: "mixtral-8x7b/h20/tp2",
+        theta: 2,
+        kv_tokens: 605_000,
+        kv_bytes_per_token: 131_072.0,
+        layers: 32,
+        max_context: 32_768,
+        points: include_str!("../../data/h20_mixtral_8x7b_tp2.csv"),
+    },
+    Card {
+        name: "qwen3-32b/h100/tp4",
+        theta: 4,
+        kv_tokens: 849_000,
+        kv_bytes_per_token: 262_144.0,
+        layers: 64,
+        max_context: 131_072,
+        points: include_str!("../../data/h100_qwen3_32b_tp4.csv"),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::truth::{Corrections, Truth};
+
+    #[test]
+    fn every_card_gives_a_truth() {
+        for card in CARDS {
+            let truth = Truth::from_points(&card.points().unwrap(), Corrections::ENGINE).unwrap();
+            let one = truth.decode_s(1.0, 1024.0);
+            assert!(one > 0.002 && one < truth.decode_s(128.0, 1024.0), "{}", card.name);
+            assert!(truth.prefill_s(512.0, 512.0 * 256.0) < truth.prefill_s(4096.0, 4096.0 * 2048.0));
+        }
+    }
+}

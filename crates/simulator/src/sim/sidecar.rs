@@ -1,0 +1,62 @@
+//! What a sidecar knows of the workers: signals of some age, and its own dispatches.
+
+use ampd_scheduler::{BindCandidate, InFlight};
+
+/// The load of a prefill worker as last read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Signal {
+    pub at_s: f64,
+    pub backlog_s: f64,
+    pub windowed_ttft_s: Option<f64>,
+    pub ratio: f64,
+    pub alive: bool,
+}
+
+impl Default for Signal {
+    /// One never read; such a worker is taken for idle and able.
+    fn default() -> Self {
+        Self { at_s: f64::NEG_INFINITY, backlog_s: 0.0, windowed_ttft_s: None, ratio: 1.0, alive: true }
+    }
+}
+
+/// A decode worker as last heard of.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Member {
+    pub candidate: BindCandidate,
+    /// Mean context of its rounds, tokens.
+    pub mean_context: f64,
+    /// Predicted seconds of a step with one round more.
+    pub step_s: f64,
+    pub backlog_s: f64,
+    /// Sessions that this home has bound to it since.
+    pub bound: u32,
+    /// The tokens that they bring.
+    pub bound_tokens: u64,
+}
+
+/// The sidecar.
+#[derive(Debug)]
+pub(super) struct Sidecar {
+    /// Of the prefill workers.
+    pub signals: Vec<Signal>,
+    /// Of the decode workers; this sidecar binds the sessions whose home it is.
+    pub members: Vec<Member>,
+    /// By the round's serial.
+    pub inflight: InFlight<u64>,
+}
+
+impl Member {
+    pub(super) fn new(free_kv_tokens: u64) -> Self {
+        let candidate = BindCandidate { free_kv_tokens, sessions: 0, running: 0, ready: true };
+        Self { candidate, mean_context: 0.0, step_s: 0.0, backlog_s: 0.0, bound: 0, bound_tokens: 0 }
+    }
+
+    /// What binding sees: what was heard, and what was bound since.
+    pub(super) fn seen(&self) -> BindCandidate {
+        BindCandidate {
+            free_kv_tokens: self.candidate.free_kv_tokens.saturating_sub(self.bound_tokens),
+            sessions: self.candidate.sessions + self.bound,
+            ..self.candidate
+        }
+    }
+}

@@ -126,6 +126,9 @@ async fn all_changes(namespace: &Namespace) -> anyhow::Result<()> {
     namespace.wait_for(&decode[0], "is gone", LIMIT, |pod: Option<&Pod>| pod.is_none()).await?;
     namespace.settled("smollm2", LIMIT).await?;
     eprintln!("a decode pod deleted and replaced: {:.1} s", start.elapsed().as_secs_f64());
+    // The branch has the same weights, but that is not known before they are there.
+    let branch = json!({"spec": {"model": {"source": {"huggingFace": {"revision": "main"}}}}});
+    changes(namespace, "another revision of the model", branch).await?;
     without_api_server(Duration::from_secs(30)).await?;
     changes(namespace, "prefill 1 -> 0", replicas("prefill", 0)).await
 }

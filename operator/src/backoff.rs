@@ -1,7 +1,7 @@
 //! How soon a service that could not be brought to its manifest is tried again.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use rand::RngExt as _;
@@ -12,25 +12,34 @@ const FIRST: Duration = Duration::from_secs(1);
 const LONGEST: Duration = Duration::from_mins(2);
 /// Doublings until that.
 const STEPS: u32 = 7;
+/// A service that was not tried again for so long is gone: nothing tells when one is deleted.
+const FORGOTTEN: Duration = LONGEST.saturating_mul(2);
 
-/// Failures in a row of each service.
+/// Failures in a row of each service, by its uid: another one of the same name begins anew.
 #[derive(Debug, Default)]
-pub(crate) struct Backoff(Mutex<HashMap<(String, String), u32>>);
+pub(crate) struct Backoff(Mutex<HashMap<String, Failures>>);
+
+#[derive(Debug)]
+struct Failures {
+    count: u32,
+    last: Instant,
+}
 
 impl Backoff {
-    /// The service of this namespace and name failed once more: how long to wait.
-    pub(crate) fn failed(&self, namespace: &str, name: &str) -> Duration {
-        let mut failures = self.0.lock();
-        let count = failures.entry((namespace.into(), name.into())).or_default();
-        let wait = waits(*count);
-        *count = (*count + 1).min(STEPS);
+    /// The service of this uid failed once more: how long to wait.
+    pub(crate) fn failed(&self, uid: &str, now: Instant) -> Duration {
+        let mut services = self.0.lock();
+        services.retain(|_, failures| now.duration_since(failures.last) < FORGOTTEN);
+        let failures = services.entry(uid.into()).or_insert(Failures { count: 0, last: now });
+        let wait = waits(failures.count);
+        *failures = Failures { count: (failures.count + 1).min(STEPS), last: now };
         // Services that failed together are not tried again together.
         wait.mul_f64(rand::rng().random_range(0.75..1.25))
     }
 
-    /// It did not fail, or is gone.
-    pub(crate) fn passed(&self, namespace: &str, name: &str) {
-        self.0.lock().remove(&(namespace.into(), name.into()));
+    /// It did not fail.
+    pub(crate) fn passed(&self, uid: &str) {
+        self.0.lock().remove(uid);
     }
 }
 
@@ -45,14 +54,17 @@ mod tests {
     #[test]
     fn waits_grow_to_a_bound_and_start_anew() {
         let backoff = Backoff::default();
-        let first = backoff.failed("a", "b");
+        let now = Instant::now();
+        let first = backoff.failed("a", now);
         assert!(first < Duration::from_secs(2), "{first:?}");
         for _ in 0..20 {
-            assert!(backoff.failed("a", "b") <= LONGEST.mul_f64(1.25));
+            assert!(backoff.failed("a", now) <= LONGEST.mul_f64(1.25));
         }
-        assert!(backoff.failed("a", "b") > Duration::from_mins(1));
-        backoff.passed("a", "b");
-        assert!(backoff.failed("a", "b") < Duration::from_secs(2));
-        assert!(backoff.failed("a", "c") < Duration::from_secs(2));
+        assert!(backoff.failed("a", now) > Duration::from_mins(1));
+        backoff.passed("a");
+        assert!(backoff.failed("a", now) < Duration::from_secs(2));
+        assert!(backoff.failed("b", now) < Duration::from_secs(2));
+        backoff.failed("c", now + FORGOTTEN);
+        assert_eq!(backoff.0.lock().len(), 1, "the others are gone");
     }
 }

@@ -14,7 +14,7 @@ use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::api::{Api, PartialObjectMeta};
 use kube::core::{DeserializeGuard, NamespaceResourceScope};
 use kube::runtime::controller::{self, Action, Config, Controller};
-use kube::runtime::reflector::ObjectRef;
+use kube::runtime::reflector::{ObjectRef, Store};
 use kube::runtime::watcher;
 use kube::{Client, Resource, ResourceExt as _};
 use serde::de::DeserializeOwned;
@@ -55,6 +55,8 @@ impl Scope {
 struct Shared {
     context: Arc<Context>,
     backoff: Backoff,
+    /// The services that are known.
+    services: Store<Guarded>,
 }
 
 type Guarded = DeserializeGuard<AMPDService>;
@@ -65,9 +67,9 @@ pub async fn run(scope: Scope, context: Arc<Context>, concurrency: u16, stop: Ca
     let managed = watcher::Config::default().labels(&format!("{key}={value}"));
     let pods = scope.api::<PartialObjectMeta<Pod>>();
     let scales = scope.api::<AMPDPrefillScale>();
-    let shared = Arc::new(Shared { context, backoff: Backoff::default() });
     let controller = Controller::new(scope.api::<Guarded>(), watcher::Config::default())
         .with_config(Config::default().concurrency(concurrency).debounce(DEBOUNCE));
+    let shared = Arc::new(Shared { context, backoff: Backoff::default(), services: controller.store() });
     let controller = owns::<Deployment>(controller, &scope, &managed);
     let controller = owns::<Service>(controller, &scope, &managed);
     let controller = owns::<ServiceAccount>(controller, &scope, &managed);
@@ -135,6 +137,7 @@ async fn one(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Reconc
     let outcome = result.as_ref().map_or_else(ReconcileError::kind, |_| "ok");
     context.metrics.reconciles_inflight.dec();
     context.metrics.reconciles.with([outcome]).inc();
+    context.metrics.objects.with(["AMPDService"]).set(shared.services.len() as f64);
     context.metrics.reconcile_seconds.observe(started.elapsed().as_secs_f64());
     if result.is_ok() {
         context.metrics.last_success_seconds.set(jiff::Timestamp::now().as_second() as f64);
@@ -142,7 +145,7 @@ async fn one(object: Arc<Guarded>, shared: Arc<Shared>) -> Result<Action, Reconc
     let (namespace, name) = (object.namespace().unwrap_or_default(), object.name_any());
     match result {
         Ok(wait) => {
-            shared.backoff.passed(&namespace, &name);
+            shared.backoff.passed(&object.uid().unwrap_or_default());
             Ok(Action::requeue(wait))
         }
         Err(error) => {
@@ -162,5 +165,5 @@ fn again(object: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared>) -> A
     if error.needs_another_manifest() {
         return Action::await_change();
     }
-    Action::requeue(shared.backoff.failed(&object.namespace().unwrap_or_default(), &object.name_any()))
+    Action::requeue(shared.backoff.failed(&object.uid().unwrap_or_default(), Instant::now()))
 }

@@ -35,22 +35,20 @@ pub enum ReconcileError {
         within: Duration,
     },
     /// The operator's own rights are not enough.
-    #[error("the operator may not do this: {action}")]
+    #[error("the operator may not do this: {action}: {message}")]
     Forbidden {
         /// What was tried.
         action: String,
-        /// What happened.
-        #[source]
-        source: Box<kube::Error>,
+        /// The API server's words.
+        message: String,
     },
     /// The API server refuses an object as it is.
-    #[error("the API server refuses it: {action}")]
+    #[error("the API server refuses it: {action}: {message}")]
     ChildRefused {
         /// What was tried.
         action: String,
-        /// What happened.
-        #[source]
-        source: Box<kube::Error>,
+        /// The API server's words; the client's own error repeats them in three forms.
+        message: String,
     },
     /// A child has the name of something that is another's.
     #[error("{kind} {name} is there already and belongs to another; rename the service, or remove it")]
@@ -101,15 +99,15 @@ impl ReconcileError {
 
     /// Sorts what the client says of `action`.
     pub(crate) fn of(action: String, error: kube::Error) -> Self {
-        let source = Box::new(error);
-        match &*source {
-            kube::Error::Api(status) => match status.code {
-                401 | 403 => Self::Forbidden { action, source },
-                // Those that come and go: conflicts, too many requests, what is not there yet.
-                404 | 409 | 429 | 500.. => Self::ApiUnavailable { action, source },
-                _ => Self::ChildRefused { action, source },
-            },
-            _ => Self::ApiUnavailable { action, source },
+        match error {
+            kube::Error::Api(status) if matches!(status.code, 401 | 403) => {
+                Self::Forbidden { action, message: status.message }
+            }
+            // Those that come and go: conflicts, too many requests, what is not there yet.
+            kube::Error::Api(status) if !matches!(status.code, 404 | 409 | 429 | 500..) => {
+                Self::ChildRefused { action, message: status.message }
+            }
+            error => Self::ApiUnavailable { action, source: Box::new(error) },
         }
     }
 }

@@ -16,8 +16,6 @@ pub use server::{ServeError, Serving};
 
 /// A reconcile that takes longer hangs: everything that it waits for has a deadline far below.
 const STUCK: Duration = Duration::from_mins(5);
-/// How long a watch may fail until what is known through it counts as out of date.
-const WATCH_GRACE: Duration = Duration::from_mins(1);
 
 /// What this replica does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,8 +24,6 @@ pub enum Standing {
     Starting,
     /// It waits to lead.
     Follower,
-    /// It leads, and does not yet know all objects.
-    Filling,
     /// It leads.
     Leader,
     /// It ends.
@@ -46,8 +42,6 @@ struct Fields {
     /// When each reconcile that runs began.
     running: BTreeMap<u64, Instant>,
     reconciles: u64,
-    /// Since when watches fail, by kind.
-    failing: BTreeMap<&'static str, Instant>,
 }
 
 /// A reconcile that runs, until this is dropped.
@@ -69,7 +63,6 @@ impl Default for Health {
             standing: Standing::Starting,
             running: BTreeMap::new(),
             reconciles: 0,
-            failing: BTreeMap::new(),
         };
         Self { fields: Mutex::new(fields) }
     }
@@ -91,16 +84,6 @@ impl Health {
         Running { health: self.clone(), number }
     }
 
-    /// Says that the watch of a kind told something.
-    pub fn watch_works(&self, kind: &'static str) {
-        self.fields.lock().failing.remove(kind);
-    }
-
-    /// Says that the watch of a kind failed at `now`.
-    pub fn watch_failed(&self, kind: &'static str, now: Instant) {
-        self.fields.lock().failing.entry(kind).or_insert(now);
-    }
-
     /// Whether the process works; starting it anew would help where it does not. An API that is away is no such case.
     ///
     /// # Errors
@@ -110,29 +93,20 @@ impl Health {
         if fields.running.values().any(|began| now.duration_since(*began) > STUCK) {
             return Err("a reconcile hangs");
         }
-        Ok(if fields.watches_fail(now) { "ok, but a watch fails" } else { "ok" })
+        Ok("ok")
     }
 
-    /// Whether the replica does what it is to do, leading or following.
+    /// Whether the replica does what it is to do, leading or following. One that cannot reach the API does not lead for long.
     ///
     /// # Errors
     /// With what is missing.
-    pub fn ready(&self, now: Instant) -> Result<&'static str, &'static str> {
-        let fields = self.fields.lock();
-        match fields.standing {
+    pub fn ready(&self) -> Result<&'static str, &'static str> {
+        match self.fields.lock().standing {
             Standing::Starting => Err("starting"),
             Standing::Follower => Ok("following"),
-            Standing::Filling => Err("caches are filling"),
-            Standing::Leader if fields.watches_fail(now) => Err("a watch fails"),
             Standing::Leader => Ok("leading"),
             Standing::Stopping => Err("stopping"),
         }
-    }
-}
-
-impl Fields {
-    fn watches_fail(&self, now: Instant) -> bool {
-        self.failing.values().any(|since| now.duration_since(*since) > WATCH_GRACE)
     }
 }
 
@@ -155,25 +129,14 @@ mod tests {
     }
 
     #[test]
-    fn a_leader_needs_its_watches_and_a_follower_nothing() {
-        let (health, start) = (Health::default(), Instant::now());
-        assert!(health.ready(start).is_err());
-        health.set_standing(Standing::Filling);
-        assert!(health.ready(start).is_err());
-        health.set_standing(Standing::Leader);
-        assert_eq!(health.ready(start), Ok("leading"));
-        health.watch_failed("Deployment", start);
-        health.watch_failed("Deployment", start + WATCH_GRACE);
-        assert!(health.ready(start + WATCH_GRACE).is_ok(), "watches break off now and then");
-        let late = start + WATCH_GRACE * 2;
-        assert!(health.ready(late).is_err());
-        assert_eq!(health.live(late), Ok("ok, but a watch fails"), "starting anew would not help");
+    fn one_that_leads_or_follows_is_ready() {
+        let health = Health::default();
+        assert!(health.ready().is_err());
         health.set_standing(Standing::Follower);
-        assert!(health.ready(late).is_ok());
+        assert_eq!(health.ready(), Ok("following"));
         health.set_standing(Standing::Leader);
-        health.watch_works("Deployment");
-        assert!(health.ready(late).is_ok());
+        assert_eq!(health.ready(), Ok("leading"));
         health.set_standing(Standing::Stopping);
-        assert!(health.ready(late).is_err());
+        assert!(health.ready().is_err());
     }
 }

@@ -30,7 +30,7 @@ pub async fn serve_probes(
 ) -> Result<Serving, ServeError> {
     let app = Router::new()
         .route("/healthz", get(async |State(health): State<Arc<Health>>| said(health.live(Instant::now()))))
-        .route("/readyz", get(async |State(health): State<Arc<Health>>| said(health.ready(Instant::now()))))
+        .route("/readyz", get(async |State(health): State<Arc<Health>>| said(health.ready())))
         .with_state(health);
     server::start(address, app, None, shutdown).await
 }

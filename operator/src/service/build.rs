@@ -65,6 +65,10 @@ pub fn build(
         .filter(|(key, _)| !wanted.contains(key))
         // The present revision serves until the newest one can.
         .filter(|(_, object)| active == newest || revision_of(object) != Some(active))
+        // Pods that end still serve who comes to them, and find each other through their Services.
+        .filter(|((kind, _), object)| {
+            *kind == Kind::Deployment || !revision_of(object).is_some_and(|of| observed.has_pods(of))
+        })
         .map(|((kind, name), _)| (*kind, name.clone()))
         .collect();
     let budget = resource.spec.accelerator.as_ref().and_then(|accelerator| accelerator.budget.as_ref());

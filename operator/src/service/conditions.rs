@@ -7,6 +7,7 @@ use ampd_api::service::PlannerMode;
 use ampd_render::{Role, labels};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Pod;
+use kube::ResourceExt as _;
 
 use super::build::Plan;
 use super::dereference::Observed;
@@ -15,6 +16,9 @@ use super::observed::{is_over, is_ready, label, role_of};
 use super::pod_trouble::{Trouble, WAITING, trouble};
 use super::validate::Validated;
 use crate::condition::{ConditionType, Holds, NewCondition, Reason};
+
+/// Workers of a changed template take the place of the present ones.
+const ROLLING: Reason = Reason::new("Rolling");
 
 /// A condition's state with its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -132,24 +136,29 @@ fn role(validated: &Validated, observed: &Observed, plan: &Plan, role: Role) -> 
         );
     }
     let numbers = format!("{} of {} pods are ready", count.ready, count.desired);
-    if count.ready >= count.desired {
-        return if count.updated >= count.desired && count.replicas <= count.desired {
-            Verdict::new(Holds::True, const { Reason::new("AsExpected") }, numbers)
-        } else {
-            Verdict::new(
-                Holds::True,
-                const { Reason::new("Rolling") },
-                format!("{numbers}, {} of the newest template", count.updated),
-            )
-        };
-    }
     let of_newest = |pod: &&Pod| label(*pod, labels::REVISION) == Some(validated.newest.as_str());
-    match first_trouble(observed.pods_of(role).filter(of_newest)) {
-        Some(Trouble { reason, message }) => {
-            Verdict::new(Holds::False, reason, format!("{numbers}; {message}"))
-        }
-        None => Verdict::new(Holds::False, const { Reason::new("Starting") }, numbers),
+    let trouble = first_trouble(observed.pods_of(role).filter(of_newest))
+        .or_else(|| observed.deployments_of(&validated.newest, role).find_map(pods_refused));
+    let words = trouble.as_ref().map(|trouble| format!("; {}", trouble.message)).unwrap_or_default();
+    if count.ready < count.desired {
+        let reason = trouble.map_or(const { Reason::new("Starting") }, |trouble| trouble.reason);
+        return Verdict::new(Holds::False, reason, numbers + &words);
     }
+    if count.updated >= count.desired && count.replicas <= count.desired {
+        return Verdict::new(Holds::True, const { Reason::new("AsExpected") }, numbers);
+    }
+    // What is there serves, whatever becomes of what is to take its place.
+    let message = format!("{numbers}, {} are of the newest template{words}", count.updated);
+    Verdict::new(Holds::True, ROLLING, message)
+}
+
+/// Why the cluster takes no pods of a Deployment, in its own words: quotas and policies.
+fn pods_refused(deployment: &Deployment) -> Option<Trouble> {
+    let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
+    let failure = conditions.iter().find(|found| found.type_ == "ReplicaFailure" && found.status == "True")?;
+    let words = failure.message.as_deref().unwrap_or("the cluster takes no pods");
+    let message = format!("Deployment {}: {words}", deployment.name_any());
+    Some(Trouble { reason: const { Reason::new("PodsRefused") }, message })
 }
 
 /// The trouble to tell: of the youngest pod that has one, since it is what came of the manifest's last change. One that only
@@ -166,13 +175,20 @@ fn first_trouble<'a>(pods: impl Iterator<Item = &'a Pod>) -> Option<Trouble> {
 fn ready(validated: &Validated, observed: &Observed, decode: &Verdict, prefill: &Verdict) -> Verdict {
     let active = validated.facts.active_revision.as_deref();
     if active != Some(validated.newest.as_str()) && active.is_some_and(|active| observed.serves(active)) {
-        let message =
-            "the workers of the changed model start beside the present ones, which serve until then";
+        let message = format!(
+            "the workers of the changed model start beside the present ones, which serve until then; decode: {}; prefill: {}",
+            decode.message, prefill.message
+        );
         return Verdict::new(Holds::True, const { Reason::new("ReplacingRevision") }, message);
     }
     for (part, verdict) in [("decode", decode), ("prefill", prefill)] {
         if verdict.holds != Holds::True {
             return Verdict::new(Holds::False, verdict.reason, format!("{part}: {}", verdict.message));
+        }
+    }
+    for (part, verdict) in [("decode", decode), ("prefill", prefill)] {
+        if verdict.reason == ROLLING {
+            return Verdict::new(Holds::True, ROLLING, format!("{part}: {}", verdict.message));
         }
     }
     Verdict::new(Holds::True, const { Reason::new("AsExpected") }, "all workers that are asked for are ready")

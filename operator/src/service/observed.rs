@@ -50,6 +50,20 @@ impl Observed {
         self.deployments.iter().filter(move |found| label(*found, labels::REVISION) == Some(revision))
     }
 
+    /// The Deployments of a role and revision.
+    pub(crate) fn deployments_of<'a>(
+        &'a self,
+        revision: &'a str,
+        role: Role,
+    ) -> impl Iterator<Item = &'a Deployment> {
+        self.of_revision(revision).filter(move |found| role_of(*found) == Some(role))
+    }
+
+    /// Whether there are pods of a revision, ending ones too.
+    pub(crate) fn has_pods(&self, revision: &str) -> bool {
+        self.pods.iter().any(|pod| label(pod, labels::REVISION) == Some(revision) && !is_over(pod))
+    }
+
     /// Whether there are Deployments of a revision.
     pub(crate) fn has_revision(&self, revision: &str) -> bool {
         self.of_revision(revision).next().is_some()

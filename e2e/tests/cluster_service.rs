@@ -92,7 +92,7 @@ async fn nothing_fails_while_a_service_changes() -> anyhow::Result<()> {
         let served = namespace.served("smollm2").await?;
         let stop = AtomicBool::new(false);
         let changing = async {
-            let result = all_changes(namespace).await;
+            let result = all_changes(namespace, &served).await;
             stop.store(true, Ordering::Relaxed);
             result
         };
@@ -106,9 +106,13 @@ async fn nothing_fails_while_a_service_changes() -> anyhow::Result<()> {
     .await
 }
 
-async fn all_changes(namespace: &Namespace) -> anyhow::Result<()> {
+async fn all_changes(namespace: &Namespace, served: &Served) -> anyhow::Result<()> {
     let replicas = |role: &str, count: u32| json!({"spec": {role: {"replicas": {"min": count}}}});
     changes(namespace, "decode 2 -> 3", replicas("decode", 3)).await?;
+    // One after the other, so that each is bound where the least is: no pod is left without a session.
+    for session in ["held-1", "held-2", "held-3", "held-4", "held-5"] {
+        converse_with(&served.url, &served.key, plan(session, 1, 2)).await?;
+    }
     let watched = tokio::spawn(last_drain(namespace.clone()));
     changes(namespace, "decode 3 -> 1", replicas("decode", 1)).await?;
     let drain = watched.await??;

@@ -59,11 +59,7 @@ impl Drop for Running {
 
 impl Default for Health {
     fn default() -> Self {
-        let fields = Fields {
-            standing: Standing::Starting,
-            running: BTreeMap::new(),
-            reconciles: 0,
-        };
+        let fields = Fields { standing: Standing::Starting, running: BTreeMap::new(), reconciles: 0 };
         Self { fields: Mutex::new(fields) }
     }
 }

@@ -8,8 +8,12 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Secret, Service};
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::Value;
+use tokio::net::TcpStream;
 
 use super::Namespace;
+
+/// How long it may take until a node knows where a service's ready pods are.
+const REACHED: Duration = Duration::from_secs(10);
 
 /// A service that clients can use.
 #[derive(Debug, Clone)]
@@ -86,6 +90,13 @@ impl Namespace {
         let address = service.spec.and_then(|spec| spec.cluster_ip).context("no address")?;
         let secret = self.api::<Secret>().get(&format!("{name}-api-keys")).await?;
         let key = secret.data.and_then(|mut data| data.remove("key")).context("no key")?;
+        // Nodes learn of a pod that is ready a moment after everybody else.
+        let reached = async {
+            while TcpStream::connect((&*address, 80)).await.is_err() {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        tokio::time::timeout(REACHED, reached).await.context("nobody answers at the service's address")?;
         Ok(Served { url: format!("http://{address}"), key: String::from_utf8(key.0)? })
     }
 

@@ -155,7 +155,8 @@ fn role(validated: &Validated, observed: &Observed, plan: &Plan, role: Role) -> 
 /// Why the cluster takes no pods of a Deployment, in its own words: quotas and policies.
 fn pods_refused(deployment: &Deployment) -> Option<Trouble> {
     let conditions = deployment.status.as_ref()?.conditions.as_ref()?;
-    let failure = conditions.iter().find(|found| found.type_ == "ReplicaFailure" && found.status == "True")?;
+    let failure =
+        conditions.iter().find(|found| found.type_ == "ReplicaFailure" && found.status == "True")?;
     let words = failure.message.as_deref().unwrap_or("the cluster takes no pods");
     let message = format!("Deployment {}: {words}", deployment.name_any());
     Some(Trouble { reason: const { Reason::new("PodsRefused") }, message })

@@ -7,7 +7,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use ampd_api::AMPDService;
-use ampd_e2e::cluster::connect;
+use ampd_e2e::cluster::{connect, wait_for};
 use ampd_testkit::cluster::Metrics;
 use ampd_testkit::process::{Process, resident_bytes};
 use anyhow::{Context, ensure};
@@ -16,6 +16,7 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::Namespace;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::runtime::conditions::is_crd_established;
 use kube::{Api, Client, ResourceExt};
 use rustix::process::Signal;
 use serde_json::json;
@@ -72,11 +73,12 @@ async fn prepare(client: &Client) -> anyhow::Result<()> {
     let apply = PatchParams::apply("bench").force();
     let definitions = Api::<CustomResourceDefinition>::all(client.clone());
     for definition in ampd_api::crds() {
-        definitions.patch(&definition.name_any(), &apply, &Patch::Apply(&definition)).await?;
+        let name = definition.name_any();
+        definitions.patch(&name, &apply, &Patch::Apply(&definition)).await?;
+        wait_for(&definitions, &name, "is established", LIMIT, is_crd_established()).await?;
     }
     let namespace = json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}});
     Api::<Namespace>::all(client.clone()).patch(NAMESPACE, &apply, &Patch::Apply(namespace)).await?;
-    tokio::time::sleep(Duration::from_secs(3)).await;
     let services = Api::<AMPDService>::namespaced(client.clone(), NAMESPACE);
     futures::stream::iter(0..SERVICES)
         .map(|index| {

@@ -17,7 +17,6 @@ mod call;
 mod delete;
 mod fault;
 mod fields;
-
 mod meta;
 mod perform;
 mod scale;

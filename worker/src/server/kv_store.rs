@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use ampd_engine::core::{EngineError, RoundId};
-use ampd_kv::{Flow, KvStore, Observer, Reason, StoreError, TransferReport};
+use ampd_kv::{Flow, KvError, KvStore, Observer, Reason, StoreError, Transfer, TransferReport};
 use ampd_telemetry::WorkerMetrics;
 use bytes::Bytes;
 
@@ -71,8 +71,33 @@ impl Observer for KvMetrics {
     }
 }
 
+/// Ends a transfer whose KV is all pushed.
+///
+/// # Errors
+/// When not all of it was accepted.
+pub(super) async fn finish(metrics: &WorkerMetrics, transfer: Transfer) -> Result<(), KvError> {
+    let moved = transfer.report();
+    let finished = transfer.finish().await;
+    match &finished {
+        Ok(report) => observe(metrics, report),
+        Err(error) => observe(metrics, &given_up(moved, error.reason())),
+    }
+    finished.map(drop)
+}
+
+/// Gives up what is left of a transfer that did not finish.
+pub(super) async fn give_up(metrics: &WorkerMetrics, transfer: Transfer, reason: Reason) {
+    observe(metrics, &given_up(transfer.report(), reason));
+    transfer.abort().await;
+}
+
+/// The report of a transfer that was given up for `reason`, unless it had failed before.
+fn given_up(report: TransferReport, reason: Reason) -> TransferReport {
+    TransferReport { failure: report.failure.or(Some(reason)), ..report }
+}
+
 /// Takes a transfer into the metrics, on either side.
-pub(super) fn observe(metrics: &WorkerMetrics, report: &TransferReport) {
+fn observe(metrics: &WorkerMetrics, report: &TransferReport) {
     let outcome = match report.failure {
         None => "ok",
         Some(Reason::Aborted | Reason::LeaseReleased) => "cancelled",

@@ -132,15 +132,6 @@ impl Sim<'_> {
             self.finish(worker, name, prompt, 0);
             return;
         }
-        decode.add_row(Row {
-            round: name,
-            session: round.session,
-            begun: decode.steps,
-            end: decode.steps + u64::from(round.left),
-            context: round.prompt,
-            before: round.output - round.left,
-            first_s: Some(first_s),
-            joined: false,
-        });
+        decode.add_row(Row::new(name, round, decode.steps, Some(first_s)));
     }
 }

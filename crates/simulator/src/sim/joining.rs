@@ -12,16 +12,7 @@ impl Sim<'_> {
             && let Some(name) = decode.joining.pop_front()
         {
             let Some(round) = self.rounds.get(name) else { continue };
-            decode.add_row(Row {
-                round: name,
-                session: round.session,
-                begun: decode.steps,
-                end: decode.steps + u64::from(round.left),
-                context: round.prompt,
-                before: round.output - round.left,
-                first_s: None,
-                joined: true,
-            });
+            decode.add_row(Row::new(name, round, decode.steps, None));
         }
     }
 

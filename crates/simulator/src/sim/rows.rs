@@ -1,6 +1,7 @@
 //! What a decode worker computes: rows that decode, and local prefills.
 
 use super::events::RoundRef;
+use super::round::Round;
 
 /// A round that decodes.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +23,20 @@ pub(super) struct Row {
 }
 
 impl Row {
+    /// A round that decodes from the worker's next step on, which will have made `steps` until then.
+    pub(super) fn new(name: RoundRef, round: &Round, steps: u64, first_s: Option<f64>) -> Self {
+        Self {
+            round: name,
+            session: round.session,
+            begun: steps,
+            end: steps + u64::from(round.left),
+            context: round.prompt,
+            before: round.output - round.left,
+            first_s,
+            joined: first_s.is_none(),
+        }
+    }
+
     /// Its context after `steps` steps of the worker, tokens.
     pub(super) fn context_at(&self, steps: u64) -> u32 {
         self.context + (steps - self.begun) as u32

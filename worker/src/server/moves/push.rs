@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use ampd_engine::backend::BLOCK_TOKENS;
 use ampd_engine::core::EngineError;
-use ampd_kv::{Handle, KvError, Transfer, TransferReport};
+use ampd_kv::{Handle, KvError, Reason, Transfer};
 use axum::Json;
 use axum::body::Body;
 use axum::extract::State;
@@ -21,7 +21,7 @@ use crate::protocol::{ErrorCode, ErrorDetail, PushSession, PushedSession};
 use crate::server::engine::{EngineGone, RoundGuard};
 use crate::server::error::{ApiError, engine_detail};
 use crate::server::front::{Front, Worker};
-use crate::server::kv_store::observe;
+use crate::server::kv_store::{finish, give_up};
 use crate::server::rounds::DecodeSide;
 use crate::topology::is_host_port;
 
@@ -112,21 +112,11 @@ async fn run(
     let mut transfer = side.moves.kv.open(&push.kv_addr, &side.own_uri, &handle).await?;
     let metrics = worker.stats.metrics();
     if let Err(error) = send(worker, &guard, push, &mut transfer).await {
-        let report = transfer.report();
-        let reason = if let PushError::Transfer(error) = &error { Some(error.reason()) } else { None };
-        let failure = report.failure.or(reason).or(Some(ampd_kv::Reason::Aborted));
-        observe(metrics, &TransferReport { failure, ..report });
-        transfer.abort().await;
+        let reason = if let PushError::Transfer(error) = &error { error.reason() } else { Reason::Aborted };
+        give_up(metrics, transfer, reason).await;
         return Err(error);
     }
-    let moved = transfer.report();
-    match transfer.finish().await {
-        Ok(report) => observe(metrics, &report),
-        Err(error) => {
-            observe(metrics, &TransferReport { failure: Some(error.reason()), ..moved });
-            return Err(error.into());
-        }
-    }
+    finish(metrics, transfer).await?;
     let (session, epoch) = (push.session.clone(), push.epoch);
     engine.call(move |core| core.engine().release_session(&session, epoch, Instant::now())).await?;
     Ok(())

@@ -4,8 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ampd_engine::core::{EngineError, Event, RoundError};
-use ampd_kv::{KvError, Pull, Reason, Transfer, TransferReport};
-use ampd_telemetry::WorkerMetrics;
+use ampd_kv::{KvError, Pull, Reason, Transfer};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
@@ -16,7 +15,7 @@ use crate::process::chain;
 use crate::protocol::{ErrorCode, ErrorDetail, PrefillDone, PrefillEvent};
 use crate::server::engine::{EngineGone, Pieces, RoundGuard};
 use crate::server::error::{engine_detail, round_detail};
-use crate::server::kv_store::observe;
+use crate::server::kv_store::{finish, give_up};
 
 /// How long a task waits for KV blocks that other tasks hold.
 const BLOCKS_PATIENCE: Duration = Duration::from_secs(5);
@@ -106,10 +105,8 @@ impl Task {
         if let Some(last) = last {
             self.tell(last);
         }
-        // What is left of a transfer that did not finish.
         if let Some(transfer) = transfer {
-            observe(metrics, &failed(transfer.report(), reason));
-            transfer.abort().await;
+            give_up(metrics, transfer, reason).await;
         }
     }
 
@@ -234,22 +231,6 @@ impl Task {
         // An engine that is gone is noticed by the next call.
         let _ = load.wait_for(|load| load.waiting_prefill_tokens < budget).await;
     }
-}
-
-/// Ends a transfer whose KV is all pushed.
-async fn finish(metrics: &WorkerMetrics, transfer: Transfer) -> Result<(), KvError> {
-    let moved = transfer.report();
-    let finished = transfer.finish().await;
-    match &finished {
-        Ok(report) => observe(metrics, report),
-        Err(error) => observe(metrics, &failed(moved, error.reason())),
-    }
-    finished.map(drop)
-}
-
-/// The report of a transfer that was given up for `reason`, unless it had failed before.
-fn failed(report: TransferReport, reason: Reason) -> TransferReport {
-    TransferReport { failure: report.failure.or(Some(reason)), ..report }
 }
 
 /// Pushes the new KV while it is computed; returns when all of it is handed over.

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -22,10 +23,28 @@ fn helm(arguments: &[&str]) -> anyhow::Result<String> {
     Ok(said)
 }
 
+/// The chart as it was before its last change, as far as the history tells: a clone may have none.
+fn previous_chart(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
+    let git = |arguments: &[&str]| {
+        Command::new("git").args(["-C", concat!(env!("CARGO_MANIFEST_DIR"), "/..")]).args(arguments).output()
+    };
+    let changes = git(&["log", "--max-count=2", "--format=%H", "--", "charts/ampd"])?;
+    let changes = String::from_utf8(changes.stdout)?;
+    let Some(commit) = changes.lines().nth(1) else { return Ok(None) };
+    let archive = folder.join("chart.tar");
+    let written = git(&["archive", "--output", archive.to_str().unwrap(), commit, "charts/ampd"])?;
+    ensure!(written.status.success(), "{}", String::from_utf8_lossy(&written.stderr));
+    let unpacked = Command::new("tar").arg("-C").arg(folder).arg("-xf").arg(&archive).status()?;
+    ensure!(unpacked.success(), "tar ended with {unpacked}");
+    Ok(Some(folder.join("charts/ampd")))
+}
+
 #[tokio::test]
 #[ignore = "needs the cluster of `cargo xtask e2e`"]
 async fn the_release_is_upgraded_tested_and_rolled_back_while_a_service_serves() -> anyhow::Result<()> {
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/ampd");
+    let folder = tempfile::tempdir()?;
+    let previous = previous_chart(folder.path())?;
     with_namespace(async |namespace| {
         let text = "
 apiVersion: ampd.dev/v1alpha1
@@ -38,10 +57,18 @@ spec:
         namespace.apply(text).await?;
         namespace.reason("small", "Ready", "ContainerFails", LIMIT).await?;
         let upgrade = ["upgrade", "ampd", chart, "--reuse-values", "--wait", "--timeout=3m"];
+        match previous.as_deref().and_then(Path::to_str) {
+            Some(previous) => {
+                let back = ["upgrade", "ampd", previous, "--reuse-values", "--wait", "--timeout=3m"];
+                helm(&back)?;
+            }
+            None => eprintln!("there is no history: the present chart stands for the previous one"),
+        }
         helm(&[&upgrade[..], &["--set=log.filter=debug"]].concat())?;
         helm(&["test", "ampd", "--timeout=2m"])?;
         helm(&["rollback", "ampd", "--wait", "--timeout=3m"])?;
         helm(&["test", "ampd", "--timeout=2m"])?;
+        helm(&upgrade)?;
         // A value of the wrong kind is refused by name.
         let refused = helm(&[&upgrade[..], &["--set=replicas=none"]].concat()).unwrap_err().to_string();
         assert!(refused.contains("replicas"), "{refused}");

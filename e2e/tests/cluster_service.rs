@@ -2,8 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+use std::collections::BTreeMap;
 use std::process::Command;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use ampd_api::AMPDService;
@@ -11,9 +13,11 @@ use ampd_e2e::cluster::operator::{self, leader};
 use ampd_e2e::cluster::service::{Served, condition};
 use ampd_e2e::cluster::{Namespace, WORKER_IMAGE, wait_for, with_namespace};
 use ampd_testkit::official::{Plan, converse_with};
+use futures::TryStreamExt as _;
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Namespace as NamespaceObject, Pod, Service};
-use kube::api::{DeleteParams, ListParams, Patch, PatchParams};
+use kube::api::{DeleteParams, Patch, PatchParams};
+use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Config, ResourceExt as _};
 use rustix::process::Signal;
 use serde_json::json;
@@ -67,7 +71,7 @@ async fn talk(served: &Served, stop: &AtomicBool) -> anyhow::Result<usize> {
     let (mut rounds, mut batch) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         let session = format!("talk-{batch}");
-        rounds += converse_with(&served.url, &served.key, plan(&session, 4, 4)).await?.len();
+        rounds += converse_with(&served.url, &served.key, plan(&session, 8, 4)).await?.len();
         batch += 1;
     }
     Ok(rounds)
@@ -252,10 +256,19 @@ async fn children_that_somebody_changes_are_restored() -> anyhow::Result<()> {
         deployments
             .patch(&decode, &PatchParams::default(), &Patch::Merge(json!({"spec": {"replicas": 3}})))
             .await?;
+        let theirs = json!({"spec": {"template": {"spec": {"containers": [
+            {"name": "worker", "env": [{"name": "THEIRS", "value": "x"}]}, {"name": "theirs", "image": "theirs"},
+        ]}}}});
+        deployments.patch(&decode, &PatchParams::default(), &Patch::Strategic(theirs)).await?;
         services.delete("smollm2", &DeleteParams::default()).await?;
-        let scaled_back =
-            |found: Option<&Deployment>| found.and_then(|found| found.spec.as_ref()?.replicas) == Some(1);
-        namespace.wait_for(&decode, "has one replica again", LIMIT, scaled_back).await?;
+        let restored = |found: Option<&Deployment>| {
+            let spec = found.and_then(|found| found.spec.as_ref());
+            let containers = spec.and_then(|spec| Some(&spec.template.spec.as_ref()?.containers[..]));
+            let [worker] = containers.unwrap_or_default() else { return false };
+            spec.and_then(|spec| spec.replicas) == Some(1)
+                && !worker.env.iter().flatten().any(|variable| variable.name == "THEIRS")
+        };
+        namespace.wait_for(&decode, "is as it was", LIMIT, restored).await?;
         namespace
             .wait_for::<Service>("smollm2", "is there again", LIMIT, |found: Option<&Service>| {
                 found.is_some()
@@ -304,12 +317,15 @@ async fn what_is_wrong_is_told_and_can_be_mended() -> anyhow::Result<()> {
 async fn the_budget_of_accelerators_holds_at_any_moment() -> anyhow::Result<()> {
     let _one = ONE.lock().await;
     with_namespace(async |namespace| {
-        let text = manifest().replacen("  slo:", "  accelerator: {budget: {max: 3}}\n  slo:", 1);
+        // As many as the node has: 3 prefill and 5 decode workers.
+        let text = SERVICE.replacen("  slo:", "  accelerator: {budget: {max: 8}}\n  slo:", 1);
+        let text = text.replacen("{min: 2}", "{min: 3}", 1).replacen("{min: 2}", "{min: 5}", 1);
+        let (most, counting) = (Arc::new(AtomicI64::new(0)), namespace.api::<Pod>());
+        let watched = tokio::spawn(most_held(counting, most.clone()));
         namespace.apply(&text).await?;
-        let watched = tokio::spawn(most_held(namespace.clone()));
         namespace.settled("smollm2", LIMIT).await?;
         let found = namespace.api::<AMPDService>().get("smollm2").await?;
-        assert_eq!(found.status.unwrap().gpus, 3);
+        assert_eq!(found.status.unwrap().gpus, 8);
         // No room for one more pod: each goes before the next comes.
         changes(
             namespace,
@@ -317,13 +333,15 @@ async fn the_budget_of_accelerators_holds_at_any_moment() -> anyhow::Result<()> 
             json!({"spec": {"observability": {"logFilter": "warn"}}}),
         )
         .await?;
-        namespace.change("smollm2", json!({"spec": {"decode": {"replicas": {"min": 8}}}})).await?;
+        namespace.change("smollm2", json!({"spec": {"decode": {"replicas": {"min": 6}}}})).await?;
         let message = namespace.reason("smollm2", "Ready", "BudgetExceeded", LIMIT).await?;
-        assert!(message.contains("need 9 accelerators") && message.contains("is 3"), "{message}");
-        changes(namespace, "back", json!({"spec": {"decode": {"replicas": {"min": 2}}}})).await?;
+        assert!(message.contains("need 9 accelerators") && message.contains("is 8"), "{message}");
+        changes(namespace, "back", json!({"spec": {"decode": {"replicas": {"min": 5}}}})).await?;
+        assert!(!watched.is_finished());
         watched.abort();
-        let most = MOST.load(Ordering::Relaxed);
-        assert_eq!(most, 3, "at most so many accelerators were asked for at once");
+        let most = most.load(Ordering::Relaxed);
+        eprintln!("at most {most} accelerators at once");
+        assert_eq!(most, 8, "at most so many accelerators were asked for at once");
         Ok(())
     })
     .await
@@ -367,19 +385,36 @@ async fn services_of_one_name_do_not_meet_and_leave_nothing() -> anyhow::Result<
     .await
 }
 
-static MOST: AtomicUsize = AtomicUsize::new(0);
-
-/// Looks at the pods all the time, and keeps the most accelerators that those let to a node asked for together.
-async fn most_held(namespace: Namespace) {
-    loop {
-        if let Ok(pods) = namespace.api::<Pod>().list(&ListParams::default()).await {
-            let held = pods.items.iter().filter(|pod| {
-                let over = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-                let gates = pod.spec.as_ref().and_then(|spec| spec.scheduling_gates.as_ref());
-                !matches!(over, Some("Succeeded" | "Failed")) && gates.is_none_or(Vec::is_empty)
-            });
-            MOST.fetch_max(held.count(), Ordering::Relaxed);
+/// Follows the pods through every change that the API server tells of, and keeps the most accelerators that those let to a
+/// node asked for together.
+async fn most_held(pods: Api<Pod>, most: Arc<AtomicI64>) -> anyhow::Result<()> {
+    let mut held = BTreeMap::new();
+    let mut changes = std::pin::pin!(watcher(pods, watcher::Config::default()));
+    while let Some(change) = changes.try_next().await? {
+        match change {
+            Event::Init => held.clear(),
+            Event::InitDone => {}
+            Event::Delete(pod) => {
+                held.remove(&pod.name_any());
+            }
+            Event::Apply(pod) | Event::InitApply(pod) => {
+                held.insert(pod.name_any(), accelerators(&pod));
+            }
         }
-        tokio::time::sleep(Duration::from_millis(50)).await;
+        most.fetch_max(held.values().sum(), Ordering::Relaxed);
     }
+    Ok(())
+}
+
+/// What a pod that may go to a node asks for, or has.
+fn accelerators(pod: &Pod) -> i64 {
+    let over = pod.status.as_ref().and_then(|status| status.phase.as_deref());
+    let Some(spec) = pod.spec.as_ref() else { return 0 };
+    if matches!(over, Some("Succeeded" | "Failed"))
+        || spec.scheduling_gates.as_ref().is_some_and(|all| !all.is_empty())
+    {
+        return 0;
+    }
+    let limits = spec.containers.iter().filter_map(|container| container.resources.as_ref()?.limits.as_ref());
+    limits.filter_map(|limits| limits.get("nvidia.com/gpu")?.0.parse::<i64>().ok()).sum()
 }

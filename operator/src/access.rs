@@ -27,7 +27,8 @@ const CHILD: &[&str] = &["create", "delete", "get", "list", "patch", "watch"];
 
 /// In the namespaces of services.
 pub const SERVICES: &[Rule] = &[
-    rule(&["ampd.dev"], &["ampdservices", "ampdprefillscales"], &["get", "list", "watch"]),
+    rule(&["ampd.dev"], &["ampdservices"], &["list", "watch"]),
+    rule(&["ampd.dev"], &["ampdprefillscales"], &["get", "list", "watch"]),
     rule(&["ampd.dev"], &["ampdservices/status", "ampdprefillscales/status"], &["patch"]),
     // Owners of children that the garbage collector is to respect.
     rule(&["ampd.dev"], &["ampdservices/finalizers"], &["update"]),

@@ -2,108 +2,21 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failed unwrap fails the test")]
 
+mod common;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ampd_fakeapi::{Call, FakeApi, Fault, Verb};
-use ampd_operator::access::{self, Rule};
-use ampd_operator::context::Context;
-use ampd_operator::controller::{self, Scope};
-use ampd_operator::health::Health;
-use ampd_operator::report;
-use ampd_operator::service::dereference::Capabilities;
-use ampd_render::Settings;
-use ampd_telemetry::OperatorMetrics;
+use ampd_fakeapi::{Call, FakeApi, Fault};
 use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
-use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
-use tokio::task::{JoinHandle, JoinSet};
-use tokio_util::sync::CancellationToken;
+use tokio::task::JoinSet;
 
 use ampd_api::AMPDService;
-
-const LIMIT: Duration = Duration::from_mins(2);
-/// No write for so long is rest.
-const REST: Duration = Duration::from_millis(1500);
-
-fn world() -> FakeApi {
-    let fake = FakeApi::new();
-    for definition in &ampd_api::crds() {
-        fake.define(definition);
-    }
-    fake
-}
-
-fn service() -> AMPDService {
-    let spec = json!({"model": {"name": "m", "source": {"path": "/m.gguf"}}});
-    let object = json!({
-        "apiVersion": "ampd.dev/v1alpha1", "kind": "AMPDService",
-        "metadata": {"name": "chat", "namespace": "team"}, "spec": spec,
-    });
-    serde_json::from_value(object).unwrap()
-}
-
-async fn store(fake: &FakeApi) {
-    services(fake).create(&PostParams::default(), &service()).await.unwrap();
-}
-
-/// The test's own view, without faults.
-fn services(fake: &FakeApi) -> Api<AMPDService> {
-    Api::namespaced(fake.admin("team"), "team")
-}
-
-/// An operator without its process: what leads.
-fn operator(fake: &FakeApi) -> JoinHandle<()> {
-    let client = fake.client("team");
-    let metrics = Arc::new(OperatorMetrics::new().unwrap());
-    let (reports, _reporting) = report::start(client.clone(), "ampd-operator", "test", metrics.clone());
-    let context = Arc::new(Context {
-        client: client.clone(),
-        settings: Settings::default(),
-        certificates: Duration::from_hours(24),
-        metrics,
-        health: Arc::new(Health::default()),
-        reports,
-        known: RwLock::new(Capabilities::default()),
-    });
-    let scope = Scope { client, namespace: None };
-    tokio::spawn(controller::run(scope, context, 4, CancellationToken::new()))
-}
-
-/// Writes to anything but events, which are told again by whoever takes over.
-fn writes(fake: &FakeApi) -> usize {
-    fake.writes().iter().filter(|write| !write.path.contains("/events")).count()
-}
-
-/// Waits until the operator has written something and then rests.
-async fn rests(fake: &FakeApi) {
-    let settled = async {
-        let (mut seen, mut since) = (writes(fake), tokio::time::Instant::now());
-        loop {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-            let now = writes(fake);
-            if now != seen {
-                (seen, since) = (now, tokio::time::Instant::now());
-            } else if is_told(fake) && since.elapsed() > REST {
-                return;
-            }
-        }
-    };
-    tokio::time::timeout(LIMIT, settled).await.expect("the operator comes to rest");
-}
-
-/// Whether the status speaks of the manifest as it is, and of no error: without a kubelet, pods start for ever.
-fn is_told(fake: &FakeApi) -> bool {
-    fake.object("/apis/ampd.dev/v1alpha1/namespaces/team/ampdservices/chat").is_none_or(|object| {
-        let status = &object["status"];
-        let ready = status["conditions"].as_array().into_iter().flatten().find(|one| one["type"] == "Ready");
-        ready.is_some_and(|ready| ready["reason"] == "Starting")
-            && status["observedGeneration"] == object["metadata"]["generation"]
-    })
-}
+use common::{LIMIT, REST, operator, rests, services, store, world, writes};
 
 /// Whatever the operator writes, and services.
 const COLLECTIONS: [&str; 9] = [
@@ -308,96 +221,4 @@ async fn a_stored_object_that_cannot_be_read_holds_nobody_up() {
     });
     assert_eq!(told.await.unwrap()["regarding"]["name"], "broken");
     running.abort();
-}
-
-/// Group and resource of an address, with the subresource.
-fn target(path: &str) -> (String, String) {
-    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let (group, rest) = match parts[..] {
-        ["api", _, ref rest @ ..] => ("", rest.to_vec()),
-        ["apis", group, _, ref rest @ ..] => (group, rest.to_vec()),
-        _ => panic!("{path}"),
-    };
-    let rest = if rest.first() == Some(&"namespaces") && rest.len() > 2 { rest[2..].to_vec() } else { rest };
-    let resource = match rest[..] {
-        [resource, _, sub] => format!("{resource}/{sub}"),
-        [resource, ..] => resource.to_owned(),
-        [] => panic!("{path}"),
-    };
-    (group.to_owned(), resource)
-}
-
-fn allows(rules: &[Rule], group: &str, resource: &str, verb: &str) -> bool {
-    rules.iter().any(|rule| {
-        rule.api_groups.contains(&group) && rule.resources.contains(&resource) && rule.verbs.contains(&verb)
-    })
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_operator_asks_for_nothing_that_it_may_not_do() {
-    let fake = world();
-    let seen = Arc::new(Mutex::new(BTreeSet::new()));
-    let calls = seen.clone();
-    fake.set_faults(move |call| {
-        let verbs: &[&str] = match call.verb {
-            Verb::Get => &["get"],
-            Verb::List => &["list"],
-            Verb::Watch => &["watch"],
-            Verb::Create => &["create"],
-            Verb::Replace => &["update"],
-            // What is not there yet is made by it.
-            Verb::Apply if !call.path.ends_with("/status") => &["patch", "create"],
-            Verb::Apply | Verb::Patch => &["patch"],
-            Verb::Delete => &["delete"],
-            Verb::DeleteCollection => &["deletecollection"],
-        };
-        let (group, resource) = target(&call.path);
-        calls.lock().extend(verbs.iter().map(|verb| (group.clone(), resource.clone(), (*verb).to_owned())));
-        Fault::Pass
-    });
-    store(&fake).await;
-    let running = operator(&fake);
-    rests(&fake).await;
-    Change::Update.make(&fake).await;
-    rests(&fake).await;
-    running.abort();
-    let seen = seen.lock();
-    assert!(seen.len() > 20, "only {} kinds of calls", seen.len());
-    for (group, resource, verb) in seen.iter() {
-        assert!(allows(access::SERVICES, group, resource, verb), "{verb} {resource} of {group:?}");
-    }
-}
-
-#[tokio::test]
-async fn what_belongs_to_another_is_left_alone() {
-    let fake = world();
-    let services = Api::<k8s_openapi::api::core::v1::Service>::namespaced(fake.admin("team"), "team");
-    let theirs = json!({
-        "apiVersion": "v1", "kind": "Service", "metadata": {"name": "chat", "namespace": "team"},
-        "spec": {"selector": {"app": "theirs"}, "ports": [{"port": 5432}]},
-    });
-    services.create(&PostParams::default(), &serde_json::from_value(theirs).unwrap()).await.unwrap();
-    let path = "/api/v1/namespaces/team/services/chat";
-    let before = fake.object(path);
-    store(&fake).await;
-    let running = operator(&fake);
-    let told = async {
-        while !is_conflict(&fake) {
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    };
-    tokio::time::timeout(LIMIT, told).await.expect("the conflict is told");
-    assert_eq!(fake.object(path), before);
-    // The others are there all the same.
-    assert_eq!(fake.objects("/apis/apps/v1/namespaces/team/deployments").len(), 2);
-    services.delete("chat", &DeleteParams::default()).await.unwrap();
-    rests(&fake).await;
-    assert_eq!(fake.object(path).unwrap()["metadata"]["ownerReferences"][0]["name"], "chat");
-    running.abort();
-}
-
-fn is_conflict(fake: &FakeApi) -> bool {
-    let object = fake.object("/apis/ampd.dev/v1alpha1/namespaces/team/ampdservices/chat").unwrap();
-    let conditions = object["status"]["conditions"].as_array().cloned().unwrap_or_default();
-    conditions.iter().any(|condition| condition["type"] == "Ready" && condition["reason"] == "NameConflict")
 }

@@ -47,6 +47,30 @@ pub fn memory(text: &str) -> Option<u64> {
     number.parse::<u64>().ok()?.checked_mul(factor)
 }
 
+/// Reads a quantity of a resource as Kubernetes writes it: `500m`, `2Gi`, `1.5`.
+///
+/// `None` when it is not of that form.
+#[must_use]
+pub fn quantity(text: &str) -> Option<f64> {
+    let number = leading(text, |c| c.is_ascii_digit() || c == '.');
+    let factor = match &text[number.len()..] {
+        "m" => 1e-3,
+        "" => 1.0,
+        "k" => 1e3,
+        "M" => 1e6,
+        "G" => 1e9,
+        "T" => 1e12,
+        "P" => 1e15,
+        "Ki" => 2_f64.powi(10),
+        "Mi" => 2_f64.powi(20),
+        "Gi" => 2_f64.powi(30),
+        "Ti" => 2_f64.powi(40),
+        "Pi" => 2_f64.powi(50),
+        _ => return None,
+    };
+    Some(decimal(number)? * factor)
+}
+
 /// Reads a decimal: digits, and more digits behind a point.
 #[must_use]
 pub fn decimal(text: &str) -> Option<f64> {
@@ -72,6 +96,16 @@ mod tests {
         }
         for text in ["", "2", "s", "2 s", "-1s", "1e3s", "1.s", ".5s", "2d", "2s3", "99999999999999999999h"] {
             assert_eq!(duration(text), None, "{text}");
+        }
+    }
+
+    #[test]
+    fn quantities() {
+        for (text, value) in [("500m", 0.5), ("2", 2.0), ("1.5k", 1500.0), ("2Gi", 2_147_483_648.0)] {
+            assert!((quantity(text).unwrap() - value).abs() < 1e-9, "{text}");
+        }
+        for text in ["", "m", "1e3", "-1", "1Zi", ".5"] {
+            assert_eq!(quantity(text), None, "{text}");
         }
     }
 

@@ -104,6 +104,12 @@ fn role() -> impl Strategy<Value = Value> {
         json!({"tolerations": [{"operator": "Exists"}, {}, {"key": "k", "operator": "Exists", "value": "v"}]}),
         json!({"volumes": [{"name": "v", "mountPath": "/v"}, {"name": "w", "mountPath": "/w", "emptyDir": {"sizeLimit": "65Ti"}}]}),
     ]);
+    let resources = field(vec![
+        json!({"requests": {"cpu": 4, "memory": "8Gi"}, "limits": {"memory": "8192Mi"}}),
+        json!({"requests": {"cpu": "4500m"}, "limits": {"cpu": 4, "memory": "1Mi"}}),
+        json!({"limits": {"memory": 1_048_577}}),
+        json!({"requests": {"memory": "1G"}}),
+    ]);
     (
         integers(&[0, 1, 2]),
         integers(&[0, 1, 2]),
@@ -112,8 +118,9 @@ fn role() -> impl Strategy<Value = Value> {
         field(memory),
         degrees,
         pods,
+        resources,
     )
-        .prop_map(|(min, max, budget, chunk, cache, degrees, pod)| {
+        .prop_map(|(min, max, budget, chunk, cache, degrees, pod, resources)| {
             let replicas = object(vec![("min", min), ("max", max)]);
             let engine = object(vec![("tokenBudget", budget), ("prefillChunk", chunk), ("kvCache", cache)]);
             object(vec![
@@ -121,6 +128,7 @@ fn role() -> impl Strategy<Value = Value> {
                 ("engine", Some(engine)),
                 ("tensorParallel", degrees),
                 ("pod", pod),
+                ("resources", resources),
             ])
         })
 }
@@ -131,7 +139,7 @@ fn accelerator() -> impl Strategy<Value = Option<Value>> {
 
 fn source() -> impl Strategy<Value = Value> {
     let repo = field(vec![json!({"repo": "a/b"})]);
-    let claim = field(vec![json!({"claimName": "c", "path": "p"})]);
+    let claim = field(["p", "a/../b", "a/..b"].map(|path| json!({"claimName": "c", "path": path})).to_vec());
     (repo, claim, field(vec![json!("/m")])).prop_map(|(repo, claim, path)| {
         object(vec![("huggingFace", repo), ("persistentVolumeClaim", claim), ("path", path)])
     })

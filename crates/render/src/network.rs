@@ -33,8 +33,12 @@ pub(crate) fn policy(input: &Input<'_>, role: Role) -> NetworkPolicy {
 fn ingress(input: &Input<'_>, role: Role) -> Vec<NetworkPolicyIngressRule> {
     let (decode, prefill) = (pods(input, Role::Decode), pods(input, Role::Prefill));
     let operator = namespace(&input.settings.operator_namespace);
-    // Prometheus may be in any namespace; the listener demands a certificate that only it has.
-    let scrapes = |ports: &[Port]| from(Vec::new(), ports);
+    // The listeners demand a certificate; which namespace Prometheus is in, the manifest may say.
+    let scrapes = |ports: &[Port]| {
+        let wanted = &input.resource.spec.security.network.metrics_namespaces;
+        let peers = if wanted.is_empty() { Vec::new() } else { vec![namespaces(wanted.clone())] };
+        from(peers, ports)
+    };
     match role {
         Role::Decode => vec![
             from(clients(input), &[API]),
@@ -59,11 +63,7 @@ fn egress(input: &Input<'_>, role: Role) -> Vec<NetworkPolicyEgressRule> {
         Role::Prefill => rules.push(to(vec![decode], &[numbered(KV)])),
     }
     if matches!(input.service.model.source, ModelSource::HuggingFace { .. }) {
-        rules.push(match &input.settings.hub_endpoint {
-            // A mirror may listen anywhere.
-            Some(_) => NetworkPolicyEgressRule { to: None, ports: None },
-            None => to(Vec::new(), &[tcp(443)]),
-        });
+        rules.push(to(Vec::new(), &[tcp(input.settings.hub_endpoint.as_deref().map_or(443, port_of))]));
     }
     if let Some(url) = &input.service.routing.prometheus_url
         && role == Role::Decode
@@ -73,10 +73,14 @@ fn egress(input: &Input<'_>, role: Role) -> Vec<NetworkPolicyEgressRule> {
     rules
 }
 
-/// The port of an `http` address.
+/// The port of an `http` or `https` address.
 fn port_of(url: &str) -> i32 {
-    let authority = url.trim_start_matches("http://").split('/').next().unwrap_or_default();
-    authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(80)
+    let (standard, rest) = match url.strip_prefix("https://") {
+        Some(rest) => (443, rest),
+        None => (80, url.trim_start_matches("http://")),
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    authority.rsplit_once(':').and_then(|(_, port)| port.parse().ok()).unwrap_or(standard)
 }
 
 fn clients(input: &Input<'_>) -> Vec<NetworkPolicyPeer> {
@@ -86,7 +90,7 @@ fn clients(input: &Input<'_>) -> Vec<NetworkPolicyPeer> {
     }
     let own =
         NetworkPolicyPeer { pod_selector: Some(LabelSelector::default()), ..NetworkPolicyPeer::default() };
-    vec![own, NetworkPolicyPeer { namespace_selector: Some(selector(wanted.clone())), ..Default::default() }]
+    vec![own, namespaces(wanted.clone())]
 }
 
 fn names_rule() -> NetworkPolicyEgressRule {
@@ -108,7 +112,10 @@ fn pods(input: &Input<'_>, role: Role) -> NetworkPolicyPeer {
 }
 
 fn namespace(name: &str) -> NetworkPolicyPeer {
-    let labels = [(NAMESPACE.to_owned(), name.to_owned())].into();
+    namespaces([(NAMESPACE.to_owned(), name.to_owned())].into())
+}
+
+fn namespaces(labels: Labels) -> NetworkPolicyPeer {
     NetworkPolicyPeer { namespace_selector: Some(selector(labels)), ..NetworkPolicyPeer::default() }
 }
 

@@ -48,7 +48,7 @@ spec:
       volumes: [{name: shm, mountPath: /dev/shm, readOnly: false, emptyDir: {memory: true, sizeLimit: 1Gi}}]
   planner: {profile: {name: profile, key: profile.json}}
   routing: {signals: {source: prometheus, url: 'http://prometheus.monitoring:9090'}}
-  security: {network: {clientNamespaces: {team: a}}}
+  security: {network: {clientNamespaces: {team: a}, metricsNamespaces: {team: monitoring}}}
 ";
 
 fn rendered(text: &str, change: impl FnOnce(&mut Facts)) -> (AMPDService, Children) {

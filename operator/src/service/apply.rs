@@ -81,6 +81,15 @@ impl<'a> Writer<'a> {
                 applied => applied?,
             }
         }
+        for (kind, name, lists) in &plan.shorten {
+            match self.change(*kind, name, lists).await {
+                Err(error) if error.is_of_one_object() => refused = refused.or(Some(error)),
+                changed => changed?,
+            }
+        }
+        for (name, replicas) in &plan.grow {
+            self.change(Kind::Deployment, name, &json!({"spec": {"replicas": replicas}})).await?;
+        }
         if refused.is_none() {
             for (kind, name) in &plan.remove {
                 self.remove(*kind, name, observed).await?;
@@ -112,6 +121,16 @@ impl<'a> Writer<'a> {
         let parameters = PatchParams::apply(MANAGER).force();
         call(action, api.patch(name, &parameters, &Patch::Apply(object))).await?;
         (self.told)(kind.as_str(), "apply");
+        Ok(())
+    }
+
+    /// Merges a change into a child.
+    async fn change(&self, kind: Kind, name: &str, change: &Value) -> Result<(), ReconcileError> {
+        let api = kinds::api(self.client, &self.namespace, kind);
+        let action = format!("patch {} {}/{name}", kind.as_str(), self.namespace);
+        let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
+        call(action, api.patch(name, &parameters, &Patch::Merge(change))).await?;
+        (self.told)(kind.as_str(), "patch");
         Ok(())
     }
 

@@ -3,15 +3,17 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use ampd_api::AMPDService;
-use ampd_render::{Input, Role, Settings, children, labels};
+use ampd_render::{Input, Role, Settings, children, labels, wanted_gpus};
 use jiff::Timestamp;
+use kube::ResourceExt as _;
 use serde_json::Value;
 
 use super::dereference::Observed;
 use super::drain::{Drain, Held, drain};
 use super::gates;
 use super::kinds::Kind;
-use super::subset::holds;
+use super::observed::degree_of;
+use super::subset::{holds, shortened};
 use super::validate::Validated;
 
 /// The annotation with the digest of what was applied: by it a field that is no longer wanted is noticed.
@@ -22,6 +24,10 @@ pub(crate) const APPLIED: &str = "ampd.dev/applied";
 pub struct Plan {
     /// Objects to apply, those that are as wanted left out.
     pub apply: Vec<(Kind, String, Value)>,
+    /// Merge patches that take out what was added to lists of children.
+    pub shorten: Vec<(Kind, String, Value)>,
+    /// Deployments of the present revision that are to have so many more replicas while the newest one comes up.
+    pub grow: Vec<(String, i32)>,
     /// Objects to remove: nothing wants them any more.
     pub remove: Vec<(Kind, String)>,
     /// Pods that the budget has room for.
@@ -48,13 +54,15 @@ pub fn build(
     }
     let input = Input { resource, service, settings, facts: &facts };
     let mut wanted = BTreeSet::new();
-    let mut apply = Vec::new();
+    let (mut apply, mut shorten) = (Vec::new(), Vec::new());
     for object in children(&input).to_json() {
         let Some((kind, name)) = identify(&object) else { continue };
         let object = with_digest(object);
         wanted.insert((kind, name.clone()));
         let present = observed.children.get(&(kind, name.clone()));
         if present.is_none_or(|present| !is_as_applied(&object, present)) {
+            let added_to = present.and_then(|present| shortened(&object, present));
+            shorten.extend(added_to.map(|lists| (kind, name.clone(), lists)));
             apply.push((kind, name, object));
         }
     }
@@ -73,7 +81,38 @@ pub fn build(
         .collect();
     let budget = resource.spec.accelerator.as_ref().and_then(|accelerator| accelerator.budget.as_ref());
     let open = budget.map(|budget| gates::open(&observed.pods, i64::from(budget.max))).unwrap_or_default();
-    Plan { apply, remove, open, drain }
+    let grow = grow(observed, active, newest, &facts.replicas, budget.map(|budget| i64::from(budget.max)));
+    Plan { apply, shorten, grow, remove, open, drain }
+}
+
+/// The Deployments of the present revision that are to have more replicas, and how many: whoever asks for more workers has load
+/// now, and the newest revision may take long to come up. It is not made smaller: that comes with its end. Nothing is added
+/// where the budget would then have no room for both revisions.
+fn grow(
+    observed: &Observed,
+    active: &str,
+    newest: &str,
+    wanted: &BTreeMap<(Role, u32), i32>,
+    budget: Option<i64>,
+) -> Vec<(String, i32)> {
+    if active == newest {
+        return Vec::new();
+    }
+    let mut room = budget.map(|most| most - wanted_gpus(wanted) - observed.gpus_of_revision(active));
+    let mut grown = Vec::new();
+    for role in Role::ALL {
+        let count: i32 = wanted.iter().filter(|((of, _), _)| *of == role).map(|(_, count)| count).sum();
+        let mut of_role = observed.deployments_of(active, role);
+        // With several parallel degrees nothing says which of them is to grow.
+        let (Some(deployment), None) = (of_role.next(), of_role.next()) else { continue };
+        let present = deployment.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+        let needs = i64::from(count - present) * i64::from(degree_of(deployment));
+        if count > present && room.is_none_or(|room| needs <= room) {
+            room = room.map(|room| room - needs);
+            grown.push((deployment.name_any(), count));
+        }
+    }
+    grown
 }
 
 fn identify(object: &Value) -> Option<(Kind, String)> {

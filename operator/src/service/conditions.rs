@@ -12,7 +12,7 @@ use kube::ResourceExt as _;
 use super::build::Plan;
 use super::dereference::Observed;
 use super::kinds::Kind;
-use super::observed::{is_over, is_ready, label, role_of};
+use super::observed::{is_ready, label, role_of};
 use super::pod_trouble::{Trouble, WAITING, trouble};
 use super::validate::Validated;
 use crate::condition::{ConditionType, Holds, NewCondition, Reason};
@@ -56,8 +56,7 @@ pub(crate) struct Count {
 pub(crate) fn count(validated: &Validated, observed: &Observed, plan: &Plan, role: Role) -> Count {
     let number = |pods: usize| i32::try_from(pods).unwrap_or(i32::MAX);
     let newest = validated.newest.as_str();
-    let live =
-        || observed.pods_of(role).filter(|pod| pod.metadata.deletion_timestamp.is_none() && !is_over(pod));
+    let live = || observed.live_pods_of(role);
     let of_newest = |found: &&Deployment| {
         role_of(*found) == Some(role) && label(*found, labels::REVISION) == Some(newest)
     };
@@ -69,13 +68,7 @@ pub(crate) fn count(validated: &Validated, observed: &Observed, plan: &Plan, rol
     let updated = observed.deployments.iter().filter(of_newest).filter(|found| !written(found));
     let updated = updated.map(updated_replicas).sum();
     Count {
-        desired: validated
-            .facts
-            .replicas
-            .iter()
-            .filter(|((of, _), _)| *of == role)
-            .map(|(_, count)| count)
-            .sum(),
+        desired: validated.wish.iter().filter(|((of, _), _)| *of == role).map(|(_, count)| count).sum(),
         replicas: number(live().count()),
         ready: number(live().filter(|pod| is_ready(pod)).count()),
         updated,

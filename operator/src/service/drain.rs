@@ -43,8 +43,8 @@ pub struct Drain {
     pub moved: u64,
 }
 
-/// Decides for all decode Deployments of a revision. `wanted` are their replicas to be; `held` is what the sidecars said, and
-/// one that said nothing has nothing to lose.
+/// Decides for all decode Deployments of a revision. `wanted` are their replicas to be; `held` is what the sidecars said. Of a
+/// ready pod whose sidecar said nothing it is not known what it holds, so its time is waited for.
 #[must_use]
 pub fn drain(
     observed: &Observed,
@@ -75,7 +75,7 @@ pub fn drain(
         let mut done = true;
         for pod in victims {
             let name = pod.name_any();
-            let Held { rounds, moving, left, moved, .. } = held.get(&name).copied().unwrap_or_default();
+            let told = held.get(&name).copied();
             match since(pod) {
                 None => {
                     result.mark.push(name.clone());
@@ -84,9 +84,10 @@ pub fn drain(
                 // A pod that is not ready serves nobody.
                 Some(start) => {
                     let over = now.duration_since(start).unsigned_abs() >= timeout;
-                    done &= over || (rounds == 0 && !moving) || !is_ready(pod);
-                    result.left += left;
-                    result.moved += moved;
+                    let empty = told.is_some_and(|told| told.rounds == 0 && !told.moving);
+                    done &= over || empty || !is_ready(pod);
+                    result.left += told.map_or(0, |told| told.left);
+                    result.moved += told.map_or(0, |told| told.moved);
                 }
             }
             result.draining.push(name);
@@ -173,8 +174,11 @@ mod tests {
         assert_eq!(decide_held(&marked, 1, &[stays, ("b", held(0, true, 0, 0))]).replicas[&1], 2);
         assert_eq!(decide_held(&marked, 1, &[stays, ("b", held(1, false, 0, 5))]).replicas[&1], 2);
         assert_eq!(decide_held(&marked, 1, &[stays, ("b", held(0, false, 0, 5))]).replicas[&1], 1);
+        // A sidecar that says nothing may hold anything.
+        assert_eq!(decide_held(&marked, 1, &[stays]).replicas[&1], 2);
         let late = observed(vec![pod("a", None), pod("b", Some("2026-01-01T00:00:20Z"))], 2);
         assert_eq!(decide_held(&late, 1, &[stays, ("b", held(0, true, 2, 3))]).replicas[&1], 1);
+        assert_eq!(decide_held(&late, 1, &[stays]).replicas[&1], 1);
     }
 
     #[test]

@@ -36,6 +36,13 @@ pub fn held(pods: &[Pod]) -> i64 {
     pods.iter().filter(|pod| !is_over(pod) && !is_gated(pod)).map(|pod| i64::from(degree_of(pod))).sum()
 }
 
+/// Accelerators that pods have: those that are on a node.
+#[must_use]
+pub fn in_use(pods: &[Pod]) -> i64 {
+    let placed = |pod: &&Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
+    pods.iter().filter(placed).filter(|pod| !is_over(pod)).map(|pod| i64::from(degree_of(pod))).sum()
+}
+
 #[cfg(test)]
 mod tests {
     use ampd_render::labels;
@@ -67,6 +74,16 @@ mod tests {
         assert_eq!(open(&pods, 6), ["d"]);
         assert_eq!(open(&pods, 5), ["p", "s"]);
         assert!(open(&pods, 1).is_empty());
+    }
+
+    #[test]
+    fn a_pod_that_no_node_has_taken_uses_nothing() {
+        let mut placed = pod("placed", "decode", 2, false, "Running");
+        placed.spec.as_mut().unwrap().node_name = Some("node".into());
+        let mut over = pod("over", "decode", 4, false, "Succeeded");
+        over.spec.as_mut().unwrap().node_name = Some("node".into());
+        let pods = [placed, over, pod("waits", "decode", 4, false, "Pending")];
+        assert_eq!((in_use(&pods), held(&pods)), (2, 6));
     }
 
     proptest! {

@@ -123,6 +123,11 @@ impl Observed {
         self.pods.iter().filter(move |pod| role_of(*pod) == Some(role))
     }
 
+    /// The pods of a role that are neither over nor on their way out.
+    pub(crate) fn live_pods_of(&self, role: Role) -> impl Iterator<Item = &Pod> {
+        self.pods_of(role).filter(|pod| pod.metadata.deletion_timestamp.is_none() && !is_over(pod))
+    }
+
     /// The pods by name.
     pub(crate) fn pod(&self, name: &str) -> Option<&Pod> {
         self.pods.iter().find(|pod| pod.name_any() == name)

@@ -24,6 +24,37 @@ pub(crate) fn holds(wanted: &Value, present: &Value) -> bool {
     }
 }
 
+/// The lists of `wanted` that are longer in `present`, somewhere within, in the form of a merge patch that puts them back: whoever
+/// else added to them, applying takes nothing away. None where there are none.
+pub(crate) fn shortened(wanted: &Value, present: &Value) -> Option<Value> {
+    let (wanted, present) = (wanted.as_object()?, present.as_object()?);
+    let lists = wanted.iter().filter_map(|(key, wanted)| {
+        let present = present.get(key)?;
+        let part = if wanted.is_array() {
+            has_additions(wanted, present).then(|| wanted.clone())
+        } else {
+            shortened(wanted, present)
+        };
+        Some((key.clone(), part?))
+    });
+    let lists: serde_json::Map<_, _> = lists.collect();
+    (!lists.is_empty()).then_some(Value::Object(lists))
+}
+
+/// Whether a list within `present` has more items than the one of `wanted`.
+fn has_additions(wanted: &Value, present: &Value) -> bool {
+    match (wanted, present) {
+        (Value::Array(wanted), Value::Array(present)) => {
+            present.len() > wanted.len()
+                || wanted.iter().zip(present).any(|(one, other)| has_additions(one, other))
+        }
+        (Value::Object(wanted), Value::Object(present)) => wanted
+            .iter()
+            .any(|(key, value)| present.get(key).is_some_and(|found| has_additions(value, found))),
+        _ => false,
+    }
+}
+
 fn is_empty(value: &Value) -> bool {
     match value {
         Value::Object(map) => map.values().all(is_empty),
@@ -58,5 +89,22 @@ mod tests {
         assert!(holds(&selects(json!({"a": "b"})), &selects(json!({"a": "b"}))));
         assert!(!holds(&selects(json!({"a": "b"})), &selects(json!({"a": "b", "more": "c"}))));
         assert!(!holds(&selects(json!({})), &selects(json!({"more": "c"}))));
+    }
+
+    #[test]
+    fn a_list_that_was_added_to_is_put_back_as_a_whole() {
+        let wanted = json!({"spec": {"replicas": 1, "containers": [{"name": "a", "ports": [{"port": 1}]}], "args": ["x"]}});
+        let present = |ports: Value, more: Value| json!({"spec": {"replicas": 2, "containers": [{"name": "a", "ports": ports, "more": 1}], "args": more}});
+        assert_eq!(shortened(&wanted, &wanted), None);
+        // What differs otherwise is applied.
+        assert_eq!(shortened(&wanted, &present(json!([{"port": 3}]), json!(["y"]))), None);
+        assert_eq!(
+            shortened(&wanted, &present(json!([{"port": 1}, {"port": 2}]), json!(["x"]))),
+            Some(json!({"spec": {"containers": wanted["spec"]["containers"]}}))
+        );
+        assert_eq!(
+            shortened(&wanted, &present(json!([{"port": 1}]), json!(["x", "y"]))),
+            Some(json!({"spec": {"args": ["x"]}}))
+        );
     }
 }

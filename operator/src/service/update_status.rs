@@ -17,6 +17,7 @@ use super::build::Plan;
 use super::conditions::{count, verdicts};
 use super::dereference::Observed;
 use super::gates;
+use super::observed::label;
 use super::validate::Validated;
 use crate::calls::call;
 use crate::condition::{self, ConditionType, Holds, NewCondition};
@@ -52,7 +53,7 @@ pub fn status(
         prefill: role_status(resource, validated, observed, plan, Role::Prefill),
         decode: role_status(resource, validated, observed, plan, Role::Decode),
         gpus: if resource.spec.accelerator.is_some() {
-            i32::try_from(gates::held(&observed.pods)).unwrap_or(i32::MAX)
+            i32::try_from(gates::in_use(&observed.pods)).unwrap_or(i32::MAX)
         } else {
             0
         },
@@ -70,13 +71,18 @@ fn role_status(
     role: Role,
 ) -> RoleStatus {
     let count = count(validated, observed, plan, role);
+    let active = validated.facts.active_revision.as_deref();
+    let mut selector = labels::selector(&resource.name_any(), role);
+    // Autoscalers compare these pods' load with their number: those of a revision that does not serve yet have none.
+    selector.extend(active.map(|revision| (labels::REVISION.to_owned(), revision.to_owned())));
+    let serving = observed.live_pods_of(role).filter(|pod| label(*pod, labels::REVISION) == active);
     RoleStatus {
         desired: count.desired,
-        replicas: count.replicas,
+        replicas: i32::try_from(serving.count()).unwrap_or(i32::MAX),
         ready: count.ready,
         updated: count.updated,
         summary: format!("{}/{}", count.ready, count.desired),
-        selector: labels::text(&labels::selector(&resource.name_any(), role)),
+        selector: labels::text(&selector),
     }
 }
 

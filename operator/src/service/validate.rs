@@ -2,8 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use ampd_api::service::{AMPDServiceSpec, PlannerMode};
-use ampd_api::{AMPDPrefillScale, AMPDService, FieldError, FieldErrors, Service};
+use ampd_api::service::{PlannerMode, Policy};
+use ampd_api::{AMPDPrefillScale, AMPDService, FieldErrors, Service};
 use ampd_render::{BudgetExceeded, Facts, Role, Surge, revision, surge, wanted_gpus};
 
 use super::dereference::{Capabilities, Observed};
@@ -17,6 +17,8 @@ pub struct Validated {
     pub facts: Facts,
     /// The revision of the manifest's model.
     pub newest: String,
+    /// How many workers the manifest asks for.
+    pub wish: BTreeMap<(Role, u32), i32>,
     /// More accelerators are wanted than the budget has; the workers stay as they are.
     pub exceeded: Option<BudgetExceeded>,
     /// The planner's mode.
@@ -32,10 +34,10 @@ pub struct Validated {
 pub fn validate(resource: &AMPDService, observed: &Observed) -> Result<Validated, FieldErrors> {
     let spec = &resource.spec;
     let service = Service::resolve(resource)?;
-    open_fields(spec)?;
     let newest = revision(spec);
     let mut remarks = Vec::new();
     let replicas = wanted(&service, observed.prefill_scale.as_ref(), &mut remarks);
+    let wish = replicas.clone();
     let Capabilities { pod_monitor, prometheus_rule } = observed.capabilities;
     let active = active_revision(resource, observed, &newest, &replicas);
     let mut facts = Facts {
@@ -57,22 +59,7 @@ pub fn validate(resource: &AMPDService, observed: &Observed) -> Result<Validated
             Some(exceeded)
         }
     };
-    Ok(Validated { service, facts, newest, exceeded, planner: spec.planner.mode, remarks })
-}
-
-/// The fields whose form is Kubernetes' own.
-fn open_fields(spec: &AMPDServiceSpec) -> Result<(), FieldErrors> {
-    for role in Role::ALL {
-        if let Some(affinity) = role.spec(spec).pod.affinity.clone() {
-            let read: Result<k8s_openapi::api::core::v1::Affinity, _> =
-                serde_json::from_value(affinity.into());
-            if let Err(error) = read {
-                let (field, what) = (format!("spec.{role}.pod.affinity"), error.to_string());
-                return Err(FieldErrors(vec![FieldError { field, line: None, what }]));
-            }
-        }
-    }
-    Ok(())
+    Ok(Validated { service, facts, newest, wish, exceeded, planner: spec.planner.mode, remarks })
 }
 
 /// Each role's workers at its smallest parallel degree: the planner's choice once there is one.
@@ -89,12 +76,18 @@ fn wanted(
             let mut replicas = count(settings.min_replicas);
             if let Some(scale) = scale.filter(|_| role == Role::Prefill) {
                 let most = count(settings.max_replicas);
-                replicas = scale.spec.replicas.clamp(0, most);
-                if replicas != scale.spec.replicas {
+                let least = i32::from(service.routing.policy == Policy::AlwaysRemote);
+                let asked = scale.spec.replicas;
+                replicas = asked.max(least).min(most);
+                if asked > most {
                     remarks.push(format!(
-                        "the AMPDPrefillScale asks for {} prefill workers, prefill.replicas.max allows {most}",
-                        scale.spec.replicas
+                        "the AMPDPrefillScale asks for {asked} prefill workers, prefill.replicas.max allows {most}"
                     ));
+                } else if asked < least {
+                    remarks.push(
+                        "the AMPDPrefillScale asks for no prefill workers, routing.policy always_remote needs one"
+                            .to_owned(),
+                    );
                 }
             }
             ((role, settings.tensor_parallel.first().copied().unwrap_or(1)), replicas)

@@ -1,5 +1,7 @@
 //! Rules of what is added to pods.
 
+use k8s_openapi::api::core::v1::Affinity;
+
 use super::rules::{Violation, is_memory};
 use crate::service::{EnvironmentVariable, PodOptions, Toleration, TolerationOperator, Volume};
 
@@ -10,6 +12,11 @@ pub fn violations(role: &str, pod: &PodOptions) -> Vec<Violation> {
         let field = format!("spec.{role}.pod.{field}");
         found.push(Violation { reads: vec![field.clone()], field, what: what.to_owned() });
     };
+    if let Some(affinity) = pod.affinity.clone()
+        && let Err(error) = serde_json::from_value::<Affinity>(affinity.into())
+    {
+        wrong("affinity".into(), &format!("is not of Kubernetes' form: {error}"));
+    }
     for (index, toleration) in pod.tolerations.iter().enumerate() {
         if !toleration_fits(toleration) {
             let what = "needs a key where operator is Equal, and no value where it is Exists";

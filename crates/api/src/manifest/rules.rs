@@ -1,5 +1,7 @@
 //! Rules between fields: those that the schema states in the Common Expression Language, for manifests on this machine.
 
+use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
 use crate::schema::{self, Bounds};
 use crate::service::{
     AMPDServiceSpec, Accelerator, ApiAuth, Drain, Model, ModelCache, ModelSource, Planner, Policy, Role,
@@ -107,6 +109,11 @@ pub fn violations(sections: &Sections) -> Vec<Violation> {
             found.wrong("model.source", &[], what);
         }
     }
+    if let Some(ModelSource { persistent_volume_claim: Some(claim), .. }) = source
+        && claim.path.split('/').any(|part| part == "..")
+    {
+        found.wrong("model.source.persistentVolumeClaim.path", &[], "must stay within the volume");
+    }
     for (field, text, bounds) in [
         ("slo.ttft", &slo.ttft, schema::TTFT),
         ("slo.itl", &slo.itl, schema::ITL),
@@ -173,6 +180,22 @@ fn role_violations(name: &str, role: &Role, accelerated: bool, found: &mut Found
         found.wrong(&field("engine.prefillChunk"), &[&field("engine.tokenBudget")], what);
     }
     found.0.extend(super::pod_rules::violations(name, &role.pod));
+    let above = |name: &String, request: &IntOrString| {
+        role.resources.limits.get(name).is_some_and(|limit| amount(request) > amount(limit))
+    };
+    if role.resources.requests.iter().any(|(name, request)| above(name, request)) {
+        found.wrong(
+            &field("resources.requests"),
+            &[&field("resources.limits")],
+            "must not be above the limits",
+        );
+    }
+    if let (Some(cache), Some(limit)) = (&engine.kv_cache, role.resources.limits.get("memory"))
+        && values::quantity(cache) >= amount(limit)
+    {
+        let what = "must be below resources.limits.memory: the model needs memory too";
+        found.wrong(&field("engine.kvCache"), &[&field("resources.limits")], what);
+    }
     if let Some(text) = &engine.kv_cache
         && !is_memory(text)
     {
@@ -181,6 +204,14 @@ fn role_violations(name: &str, role: &Role, accelerated: bool, found: &mut Found
     if !accelerated && !role.tensor_parallel.contains(&1) {
         let what = "must contain 1 without an accelerator";
         found.wrong(&field("tensorParallel"), &["accelerator"], what);
+    }
+}
+
+/// A quantity as a number; `None` where it cannot be read.
+fn amount(quantity: &IntOrString) -> Option<f64> {
+    match quantity {
+        IntOrString::Int(number) => Some(f64::from(*number)),
+        IntOrString::String(text) => values::quantity(text),
     }
 }
 

@@ -109,6 +109,7 @@ fn main_branch() -> String {
 /// A file or folder on a volume.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = [schema::rule("!self.path.matches('(^|/)[.][.](/|$)')", "must stay within the volume", ".path")]))]
 pub struct PersistentVolumeClaim {
     /// The claim, in the namespace of the service.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"))]

@@ -12,6 +12,7 @@ use crate::schema;
 /// The workers of one role.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [schema::rule("!has(self.engine.kvCache) || !has(self.resources.limits) || !('memory' in self.resources.limits) || quantity(self.engine.kvCache).isLessThan(quantity(string(self.resources.limits['memory'])))", "must be below resources.limits.memory: the model needs memory too", ".engine.kvCache")]))]
 pub struct Role {
     /// How many workers.
     pub replicas: Replicas,
@@ -93,6 +94,7 @@ impl Default for Engine {
 /// What a container asks for and may use, in Kubernetes' quantities.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = [schema::rule("!has(self.requests) || !has(self.limits) || self.requests.all(name, !(name in self.limits) || !quantity(string(self.requests[name])).isGreaterThan(quantity(string(self.limits[name]))))", "must not be above the limits", ".requests")]))]
 pub struct Resources {
     /// What it is sure to get.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -57,10 +57,15 @@ pub struct NetworkSecurity {
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     #[schemars(schema_with = "schema::labels")]
     pub client_namespaces: BTreeMap<String, String>,
+    /// Labels of the namespaces whose pods may connect to the ports of metrics, such as Prometheus' own, besides the
+    /// operator's; every namespace where there are none. The ports demand a certificate of the service in any case.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[schemars(schema_with = "schema::labels")]
+    pub metrics_namespaces: BTreeMap<String, String>,
 }
 
 impl Default for NetworkSecurity {
     fn default() -> Self {
-        Self { policies: true, client_namespaces: BTreeMap::new() }
+        Self { policies: true, client_namespaces: BTreeMap::new(), metrics_namespaces: BTreeMap::new() }
     }
 }

@@ -27,7 +27,7 @@ pub struct AMPDServiceStatus {
     pub prefill: RoleStatus,
     /// The decode workers.
     pub decode: RoleStatus,
-    /// Accelerators that the service's pods hold.
+    /// Accelerators of nodes that the service's pods have.
     pub gpus: i32,
     /// The measured share of rounds that met the objectives.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -47,7 +47,7 @@ pub struct AMPDServiceStatus {
 pub struct RoleStatus {
     /// How many there are to be.
     pub desired: i32,
-    /// Pods that there are.
+    /// Pods of the revision that serves.
     pub replicas: i32,
     /// Pods that are ready.
     pub ready: i32,
@@ -56,7 +56,7 @@ pub struct RoleStatus {
     /// Ready and desired pods, `2/2`.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub summary: String,
-    /// Selects the pods, for the scale subresource.
+    /// Selects these pods, for the scale subresource.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub selector: String,
 }

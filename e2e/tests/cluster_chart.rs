@@ -7,11 +7,17 @@ use std::process::Command;
 use std::time::Duration;
 
 use ampd_e2e::cluster::{connect, with_namespace};
+use ampd_testkit::official::{Plan, converse_with};
 use anyhow::ensure;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 
 const LIMIT: Duration = Duration::from_mins(3);
+const SERVICE: &str = include_str!("../../manifests/smollm2.yaml");
+
+fn plan(session: &str) -> Plan<'_> {
+    Plan { session, conversations: 2, rounds: 2, max_tokens: 16, gaps: false }
+}
 
 /// Runs helm on the release of the operator.
 fn helm(arguments: &[&str]) -> anyhow::Result<String> {
@@ -46,28 +52,33 @@ async fn the_release_is_upgraded_tested_and_rolled_back_while_a_service_serves()
     let folder = tempfile::tempdir()?;
     let previous = previous_chart(folder.path())?;
     with_namespace(async |namespace| {
-        let text = "
-apiVersion: ampd.dev/v1alpha1
-kind: AMPDService
-metadata: {name: small}
-spec:
-  model: {name: m, source: {path: /none.gguf}}
-  prefill: {replicas: {min: 0}}
-";
-        namespace.apply(text).await?;
-        namespace.reason("small", "Ready", "ContainerFails", LIMIT).await?;
+        // One decode worker that serves all the time.
+        let text = SERVICE.replacen("{min: 2}", "{min: 0}", 1).replacen("{min: 2}", "{min: 1}", 1);
+        namespace.apply(&text).await?;
+        namespace.settled("smollm2", LIMIT).await?;
+        let served = namespace.served("smollm2").await?;
+        let pods = namespace.pods("app.kubernetes.io/component=decode").await?;
+        let serves = async |what: &str| {
+            converse_with(&served.url, &served.key, plan(what)).await?;
+            let now = namespace.pods("app.kubernetes.io/component=decode").await?;
+            ensure!(now == pods, "after {what}, {now:?} serve and not {pods:?}");
+            Ok(())
+        };
         let upgrade = ["upgrade", "ampd", chart, "--reuse-values", "--wait", "--timeout=3m"];
         match previous.as_deref().and_then(Path::to_str) {
             Some(previous) => {
                 let back = ["upgrade", "ampd", previous, "--reuse-values", "--wait", "--timeout=3m"];
                 helm(&back)?;
+                serves("the previous chart").await?;
             }
             None => eprintln!("there is no history: the present chart stands for the previous one"),
         }
         helm(&[&upgrade[..], &["--set=log.filter=debug"]].concat())?;
         helm(&["test", "ampd", "--timeout=2m"])?;
+        serves("the upgrade").await?;
         helm(&["rollback", "ampd", "--wait", "--timeout=3m"])?;
         helm(&["test", "ampd", "--timeout=2m"])?;
+        serves("the rollback").await?;
         helm(&upgrade)?;
         // A value of the wrong kind is refused by name.
         let refused = helm(&[&upgrade[..], &["--set=replicas=none"]].concat()).unwrap_err().to_string();
@@ -76,8 +87,7 @@ spec:
         let definitions = Api::<CustomResourceDefinition>::all(connect().await?);
         let definition = definitions.get("ampdservices.ampd.dev").await?;
         assert_eq!(definition.metadata.annotations.unwrap()["helm.sh/resource-policy"], "keep");
-        namespace.change("small", serde_json::json!({"spec": {"model": {"name": "n"}}})).await?;
-        namespace.reason("small", "Ready", "ContainerFails", LIMIT).await?;
+        serves("all of it").await?;
         Ok(())
     })
     .await

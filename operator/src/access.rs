@@ -44,7 +44,7 @@ pub const SERVICES: &[Rule] = &[
     ),
     rule(&[""], &["pods"], &["list", "patch", "watch"]),
     // By name, never listed.
-    rule(&[""], &["secrets"], &["create", "get", "patch"]),
+    rule(&[""], &["secrets"], &["create", "delete", "get", "patch"]),
     rule(&[""], &["configmaps", "persistentvolumeclaims"], &["get"]),
     rule(&["events.k8s.io"], &["events"], &["create", "patch"]),
     // What sidecars are given, the operator must have.

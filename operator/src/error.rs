@@ -59,7 +59,9 @@ pub enum ReconcileError {
         name: String,
     },
     /// The stored certificate authority cannot be used, or a certificate cannot be made.
-    #[error("the certificates of the service")]
+    #[error(
+        "the certificates of the service; if its authority is broken, delete the Secret NAME-ca, and all are made anew"
+    )]
     Certificates(#[from] TlsError),
 }
 
@@ -88,7 +90,14 @@ impl ReconcileError {
     /// Whether it is about one object, and others may be written all the same.
     #[must_use]
     pub fn is_of_one_object(&self) -> bool {
-        matches!(self, Self::ChildRefused { .. } | Self::NameConflict { .. })
+        match self {
+            Self::ChildRefused { .. } | Self::NameConflict { .. } => true,
+            // What it cannot merge, the API server answers with an error of its own.
+            Self::ApiUnavailable { source, .. } => {
+                matches!(&**source, kube::Error::Api(status) if status.code == 500)
+            }
+            _ => false,
+        }
     }
 
     /// Whether only another manifest can help.

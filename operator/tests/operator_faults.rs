@@ -10,7 +10,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ampd_fakeapi::{Call, FakeApi, Fault};
-use kube::api::{Api, DeleteParams, Patch, PatchParams, PostParams};
+use k8s_openapi::api::apps::v1::Deployment;
+use kube::api::{Api, DeleteParams, ListParams, Patch, PatchParams, PostParams};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -18,8 +19,12 @@ use tokio::task::JoinSet;
 use ampd_api::AMPDService;
 use common::{LIMIT, REST, operator, rests, services, store, world, writes};
 
+/// How long an API misbehaves, seconds.
+const DISTURBED_S: usize = 30;
+
 /// Whatever the operator writes, and services.
-const COLLECTIONS: [&str; 9] = [
+const COLLECTIONS: [&str; 10] = [
+    "api/v1/pods",
     "api/v1/secrets",
     "api/v1/services",
     "api/v1/serviceaccounts",
@@ -45,6 +50,9 @@ fn state(fake: &FakeApi) -> BTreeMap<String, Value> {
             for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "ownerReferences"] {
                 metadata.remove(field);
             }
+            if let Some(since) = object.pointer_mut("/metadata/annotations/ampd.dev~1draining-since") {
+                *since = json!("once");
+            }
             if object["kind"] == "Secret" {
                 let files: BTreeSet<String> = object["data"].as_object().unwrap().keys().cloned().collect();
                 object["data"] = json!(files);
@@ -65,6 +73,8 @@ fn state(fake: &FakeApi) -> BTreeMap<String, Value> {
 enum Change {
     Create,
     Update,
+    /// Fewer decode workers, one of whose pods waits for the budget, while somebody has added to their Deployment.
+    Shrink,
     Delete,
 }
 
@@ -75,10 +85,18 @@ impl Change {
             return;
         }
         store(fake).await;
+        if matches!(self, Self::Shrink) {
+            let wish =
+                json!({"spec": {"accelerator": {"budget": {"max": 4}}, "decode": {"replicas": {"min": 3}}}});
+            services(fake).patch("chat", &PatchParams::default(), &Patch::Merge(&wish)).await.unwrap();
+        }
         let running = operator(fake);
         rests(fake).await;
         running.abort();
         let _ = running.await;
+        if matches!(self, Self::Shrink) {
+            common::put_decode_pods(fake, 3).await;
+        }
         let _ = fake.take_writes();
     }
 
@@ -91,6 +109,16 @@ impl Change {
                     "decode": {"replicas": {"min": 3}}, "security": {"network": {"policies": false}},
                 }});
                 services(fake).patch("chat", &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
+            }
+            Self::Shrink => {
+                let deployments = Api::<Deployment>::namespaced(fake.admin("team"), "team");
+                for found in deployments.list(&ListParams::default()).await.unwrap() {
+                    let added = json!({"spec": {"template": {"spec": {"hostNetwork": true}}}});
+                    let name = found.metadata.name.unwrap();
+                    deployments.patch(&name, &PatchParams::default(), &Patch::Merge(&added)).await.unwrap();
+                }
+                let wish = json!({"spec": {"decode": {"replicas": {"min": 2}}}});
+                services(fake).patch("chat", &PatchParams::default(), &Patch::Merge(&wish)).await.unwrap();
             }
             Self::Delete => {
                 services(fake).delete("chat", &DeleteParams::default()).await.unwrap();
@@ -140,9 +168,10 @@ async fn ended_at(change: Change, at: usize, carried_out: bool) -> BTreeMap<Stri
 
 #[tokio::test(flavor = "multi_thread")]
 async fn an_operator_that_is_ended_at_any_write_leads_to_the_same_end() {
-    for change in [Change::Create, Change::Update, Change::Delete] {
+    for change in [Change::Create, Change::Update, Change::Shrink, Change::Delete] {
         let (expected, count) = undisturbed(change).await;
-        assert!(matches!(change, Change::Delete) || count > 1, "{change:?} has {count} writes");
+        // What is deleted is the garbage collector's.
+        assert_eq!(count == 0, matches!(change, Change::Delete), "{change:?} has {count} writes");
         eprintln!("{change:?}: {count} writes");
         let mut runs = JoinSet::new();
         for (at, carried_out) in (0..count).flat_map(|at| [(at, false), (at, true)]) {
@@ -164,42 +193,58 @@ async fn an_operator_that_is_ended_at_any_write_leads_to_the_same_end() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_api_that_comes_and_goes_leads_to_the_same_end() {
     let (expected, _) = undisturbed(Change::Create).await;
+    let mut runs = JoinSet::new();
     for fault in ["conflict", "busy", "broken", "watches", "expired", "down"] {
-        let fake = world();
-        store(&fake).await;
-        let calls = AtomicUsize::new(0);
-        // Every third write, and every fifth read.
-        let sometimes = move |call: &Call| {
-            let number = calls.fetch_add(1, Ordering::SeqCst);
-            number.is_multiple_of(if call.verb.reads() { 5 } else { 3 })
-        };
-        match fault {
-            "conflict" => fake.set_faults(move |call| {
-                if !call.verb.reads() && sometimes(call) { Fault::Fail(409, "Conflict") } else { Fault::Pass }
-            }),
-            "busy" => fake.set_faults(move |call| {
-                if sometimes(call) { Fault::Fail(429, "TooManyRequests") } else { Fault::Pass }
-            }),
-            "broken" => fake.set_faults(move |call| {
-                let broken = sometimes(call);
-                if broken { Fault::Fail(500, "InternalError") } else { Fault::Pass }
-            }),
-            "down" => fake.set_down(true),
-            _ => {}
+        runs.spawn(async move { (fault, disturbed(fault).await) });
+    }
+    while let Some(run) = runs.join_next().await {
+        let (fault, end) = run.unwrap();
+        assert_eq!(end, expected, "{fault}");
+    }
+}
+
+/// The end of a run that is disturbed for half a minute.
+async fn disturbed(fault: &str) -> BTreeMap<String, Value> {
+    let fake = world();
+    store(&fake).await;
+    let calls = AtomicUsize::new(0);
+    // Every third write, and every fifth read.
+    let sometimes = move |call: &Call| {
+        let number = calls.fetch_add(1, Ordering::SeqCst);
+        number.is_multiple_of(if call.verb.reads() { 5 } else { 3 })
+    };
+    match fault {
+        "conflict" => fake.set_faults(move |call| {
+            if !call.verb.reads() && sometimes(call) { Fault::Fail(409, "Conflict") } else { Fault::Pass }
+        }),
+        "busy" => {
+            fake.set_faults(
+                move |call| {
+                    if sometimes(call) { Fault::Fail(429, "TooManyRequests") } else { Fault::Pass }
+                },
+            )
         }
-        let running = operator(&fake);
-        tokio::time::sleep(Duration::from_secs(3)).await;
+        "broken" => fake.set_faults(move |call| {
+            let broken = sometimes(call);
+            if broken { Fault::Fail(500, "InternalError") } else { Fault::Pass }
+        }),
+        "down" => fake.set_down(true),
+        _ => {}
+    }
+    let running = operator(&fake);
+    for _ in 0..DISTURBED_S {
+        tokio::time::sleep(Duration::from_secs(1)).await;
         match fault {
             "watches" => fake.drop_watches(),
             "expired" => fake.expire_watches(),
             _ => {}
         }
-        fake.clear_faults();
-        fake.set_down(false);
-        rests(&fake).await;
-        assert_eq!(state(&fake), expected, "{fault}");
-        running.abort();
     }
+    fake.clear_faults();
+    fake.set_down(false);
+    rests(&fake).await;
+    running.abort();
+    state(&fake)
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -13,11 +13,11 @@ use ampd_operator::service::dereference::Capabilities;
 use ampd_operator::service::kinds::Kind;
 use ampd_render::labels;
 use kube::ResourceExt as _;
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams, PostParams};
+use kube::api::{ApiResource, Patch, PatchParams};
 use parking_lot::Mutex;
 use serde_json::{Value, json};
 
-use common::{operator_with, rests, services, store, world};
+use common::{core, operator_with, put, put_decode_pods, rests, services, store, world};
 
 /// Group and resource of an address, with the subresource.
 fn target(path: &str) -> (String, String) {
@@ -72,25 +72,6 @@ fn taken(call: &Call) -> Vec<Right> {
     verbs.iter().map(|verb| right(&group, &resource, verb)).collect()
 }
 
-/// Stores an object of the core group, or of another.
-async fn put(fake: &FakeApi, kind: &ApiResource, mut object: Value) {
-    object["apiVersion"] = kind.api_version.as_str().into();
-    object["kind"] = kind.kind.as_str().into();
-    let api = Api::<DynamicObject>::namespaced_with(fake.admin("team"), "team", kind);
-    let object = serde_json::from_value(object).unwrap();
-    api.create(&PostParams::default(), &object).await.unwrap();
-}
-
-fn core(kind: &str, plural: &str) -> ApiResource {
-    ApiResource {
-        group: String::new(),
-        version: "v1".into(),
-        api_version: "v1".into(),
-        kind: kind.into(),
-        plural: plural.into(),
-    }
-}
-
 async fn change(fake: &FakeApi, spec: Value) {
     let change = json!({"spec": spec});
     services(fake).patch("chat", &PatchParams::default(), &Patch::Merge(&change)).await.unwrap();
@@ -105,19 +86,6 @@ fn orphan(uid: &str) -> Value {
                 {"apiVersion": "ampd.dev/v1alpha1", "kind": "AMPDService", "name": "chat", "uid": uid, "controller": true},
             ],
         },
-    })
-}
-
-/// A pod of a Deployment, made by a `ReplicaSet` of this uid.
-fn pod(deployment: &Value, uid: &str) -> Value {
-    json!({
-        "metadata": {
-            "name": "chat-decode-0", "namespace": "team", "labels": deployment["spec"]["template"]["metadata"]["labels"],
-            "ownerReferences": [
-                {"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "set", "uid": uid, "controller": true},
-            ],
-        },
-        "spec": {"containers": []},
     })
 }
 
@@ -151,17 +119,7 @@ async fn calls_of_a_life() -> BTreeSet<Right> {
     }
     let running = operator_with(&fake, Capabilities { pod_monitor: true, prometheus_rule: true });
     rests(&fake).await;
-    let deployments = fake.objects("/apis/apps/v1/namespaces/team/deployments");
-    let decode = deployments.iter().find(|found| found["metadata"]["labels"][labels::COMPONENT] == "decode");
-    let sets = ApiResource {
-        group: "apps".into(),
-        api_version: "apps/v1".into(),
-        ..core("ReplicaSet", "replicasets")
-    };
-    put(&fake, &sets, json!({"metadata": {"name": "set"}})).await;
-    let set = fake.object("/apis/apps/v1/namespaces/team/replicasets/set").unwrap();
-    let uid = set["metadata"]["uid"].as_str().unwrap();
-    put(&fake, &core("Pod", "pods"), pod(decode.unwrap(), uid)).await;
+    put_decode_pods(&fake, 1).await;
     change(&fake, json!({"decode": {"replicas": {"min": 1}}})).await;
     rests(&fake).await;
     running.abort();

@@ -17,6 +17,25 @@ pub const SHARE: &str = r"^([0-9](\.[0-9]{1,6})?|10(\.0{1,6})?)$";
 /// A Kubernetes quantity of a resource.
 pub const QUANTITY: &str = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|Pi)?$";
 
+/// A key of labels and annotations.
+pub const KEY: &str = "^([a-z0-9]([a-z0-9.-]*[a-z0-9])?/)?[A-Za-z0-9]([A-Za-z0-9._-]{0,61}[A-Za-z0-9])?$";
+
+/// What a map is told whose keys are not of that form.
+pub const KEYS: &str = "must have keys as app or example.com/app";
+
+/// The name of a resource of a container.
+pub const RESOURCE: &str = "^(cpu|memory|ephemeral-storage|hugepages-[A-Za-z0-9]+|[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)$";
+
+/// What a map of resources is told that has others.
+pub const RESOURCE_NAMES: &str = "must have cpu, memory, ephemeral-storage, hugepages or devices as example.com/device; GPUs are asked for by spec.accelerator";
+
+/// Folders of the operator's own in the worker's container.
+pub const OWN_FOLDERS: &str = "^/+(tmp|models|etc/ampd|var/run/secrets)(/.*)?$";
+
+fn keys_rule() -> Value {
+    rule(&format!("self.all(key, key.matches('{KEY}'))"), KEYS, "")
+}
+
 /// What a pattern asks for, in words and with an example.
 #[must_use]
 pub fn form_of(pattern: &str) -> Option<&'static str> {
@@ -153,6 +172,7 @@ pub fn quantities(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": 16,
         "additionalProperties": {"x-kubernetes-int-or-string": true, "maxLength": 24, "pattern": QUANTITY},
+        "x-kubernetes-validations": [rule(&format!("self.all(key, key.matches('{RESOURCE}') && !key.endsWith('/gpu'))"), RESOURCE_NAMES, "")],
     })
 }
 
@@ -162,6 +182,7 @@ pub fn labels(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": 16,
         "additionalProperties": {"type": "string", "maxLength": 63, "pattern": "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$"},
+        "x-kubernetes-validations": [keys_rule()],
     })
 }
 
@@ -171,6 +192,7 @@ pub fn annotations(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "maxProperties": 64,
         "additionalProperties": {"type": "string", "maxLength": 16_384},
+        "x-kubernetes-validations": [keys_rule()],
     })
 }
 

@@ -101,6 +101,10 @@ fn role() -> impl Strategy<Value = Value> {
     let pods = field(vec![
         json!({"affinity": {"nodeAffinity": {"x": [1]}}}),
         json!({"env": [{"name": "A", "value": "b"}, {"name": "AMPD_X", "value": "b"}, {"name": "C"}]}),
+        json!({"env": [{"name": "POD_IP", "value": "b"}], "annotations": {"a b": "x"}}),
+        json!({"nodeSelector": {"example.com/a": "x"}, "annotations": {"a": "x", "a/b/c": "y"}}),
+        json!({"volumes": [{"name": "v", "mountPath": "/tmp", "emptyDir": {}}, {"name": "w", "mountPath": "/etc/ampd/x", "emptyDir": {}}]}),
+        json!({"volumes": [{"name": "v", "mountPath": "/v", "emptyDir": {}}, {"name": "w", "mountPath": "/v", "emptyDir": {}}]}),
         json!({"tolerations": [{"operator": "Exists"}, {}, {"key": "k", "operator": "Exists", "value": "v"}]}),
         json!({"volumes": [{"name": "v", "mountPath": "/v"}, {"name": "w", "mountPath": "/w", "emptyDir": {"sizeLimit": "65Ti"}}]}),
     ]);
@@ -108,7 +112,8 @@ fn role() -> impl Strategy<Value = Value> {
         json!({"requests": {"cpu": 4, "memory": "8Gi"}, "limits": {"memory": "8192Mi"}}),
         json!({"requests": {"cpu": "4500m"}, "limits": {"cpu": 4, "memory": "1Mi"}}),
         json!({"limits": {"memory": 1_048_577}}),
-        json!({"requests": {"memory": "1G"}}),
+        json!({"requests": {"memory": "1G", "foo": 1}}),
+        json!({"limits": {"nvidia.com/gpu": 1, "rdma/hca": 1}}),
     ]);
     (
         integers(&[0, 1, 2]),
@@ -163,6 +168,7 @@ fn security() -> impl Strategy<Value = Option<Value>> {
         json!({"api": {"auth": "Anonymous", "secretName": "s"}}),
         json!({"api": {"secretName": "s"}}),
         json!({"api": {"auth": "Anonymous"}}),
+        json!({"network": {"clientNamespaces": {"x y": "z"}, "metricsNamespaces": {"team": "a"}}}),
     ])
 }
 

@@ -221,7 +221,7 @@ fn what_is_wrong_with_pods_and_around_them_is_told() {
         ),
         (
             "decode: {pod: {env: [{name: AMPD_ROLE, value: b}]}}",
-            "line 8: spec.decode.pod.env[0].name: must not begin with AMPD_: those are the operator's",
+            "line 8: spec.decode.pod.env[0].name: must not be POD_NAME or POD_IP, nor begin with AMPD_: those are the operator's",
         ),
         (
             "decode: {pod: {env: [{name: A}]}}",

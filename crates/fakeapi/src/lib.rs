@@ -23,6 +23,7 @@ mod scale;
 mod selector;
 mod server;
 mod store;
+mod strategic;
 mod target;
 mod watch;
 mod write;

@@ -7,6 +7,7 @@ use crate::apply::{Manager, Owners, apply};
 use crate::call::{Call, Verb};
 use crate::meta;
 use crate::store::{Store, Stored};
+use crate::strategic;
 
 impl Store {
     pub fn create(&mut self, call: &Call) -> Result<(u16, Value), Refused> {
@@ -121,6 +122,7 @@ fn patched(call: &Call, view: Value) -> Result<Value, Refused> {
                 .map_err(|error| Refused::bad_request(error.to_string()))?;
             json_patch::patch(&mut view, &patch).map_err(|error| Refused::invalid(error.to_string()))?;
         }
+        "application/strategic-merge-patch+json" => strategic::merge(&mut view, &call.body),
         "application/merge-patch+json" | "application/apply-patch+yaml" => {
             json_patch::merge(&mut view, &call.body);
         }

@@ -27,6 +27,8 @@ pub(crate) fn deployment(
     }
     let spec = DeploymentSpec {
         replicas: Some(replicas),
+        // What is not said is not put back.
+        paused: Some(false),
         revision_history_limit: Some(HISTORY),
         progress_deadline_seconds: Some(PROGRESS_S),
         selector: LabelSelector { match_labels: Some(selector), ..LabelSelector::default() },

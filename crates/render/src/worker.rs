@@ -66,7 +66,6 @@ pub(crate) fn container(input: &Input<'_>, role: Role, degree: u32, model: &Deli
     mounts.extend(added(spec));
     Container {
         args: Some(container::arguments(arguments::worker(input.service, role, &place))),
-        // The last of one name counts.
         env: Some(spec.pod.env.iter().map(variable).chain(container::identity()).collect()),
         ports: Some(ports),
         volume_mounts: Some(mounts),

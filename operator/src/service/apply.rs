@@ -32,6 +32,7 @@ pub struct Applied {
 pub struct Writer<'a> {
     client: &'a Client,
     namespace: String,
+    service: String,
     /// The service's uid.
     owner: String,
     /// Told of each write: its kind and what it was.
@@ -47,7 +48,8 @@ impl<'a> Writer<'a> {
         told: &'a (dyn Fn(&'static str, &'static str) + Send + Sync),
     ) -> Self {
         let owner = resource.uid().unwrap_or_default();
-        Self { client, namespace: resource.namespace().unwrap_or_default(), owner, told }
+        let (namespace, service) = (resource.namespace().unwrap_or_default(), resource.name_any());
+        Self { client, namespace, service, owner, told }
     }
 
     /// Writes Secrets. They come before everything: pods do not start without them.
@@ -62,6 +64,20 @@ impl<'a> Writer<'a> {
             let parameters = PatchParams::apply(MANAGER).force();
             call(action, api.patch(&name, &parameters, &Patch::Apply(secret))).await?;
             (self.told)("Secret", "apply");
+        }
+        Ok(())
+    }
+
+    /// Removes Secrets that nothing wants any more.
+    ///
+    /// # Errors
+    /// When the API server cannot be asked, or refuses.
+    pub async fn remove_secrets(&self, names: &[String]) -> Result<(), ReconcileError> {
+        let api = Api::<Secret>::namespaced(self.client.clone(), &self.namespace);
+        for name in names {
+            let action = format!("remove Secret {}/{name}", self.namespace);
+            call(action, unless_gone(api.delete(name, &DeleteParams::default()))).await?;
+            (self.told)("Secret", "delete");
         }
         Ok(())
     }
@@ -115,7 +131,7 @@ impl<'a> Writer<'a> {
             // Applying takes over what is there, whoever made it.
             let action = format!("get {} {}/{name}", kind.as_str(), self.namespace);
             let found = call(action, api.get_opt(name)).await?;
-            unless_of_another(kind.as_str(), found.as_ref(), &self.owner)?;
+            unless_of_another(kind.as_str(), found.as_ref(), &self.service, &self.owner)?;
         }
         let action = format!("apply {} {}/{name}", kind.as_str(), self.namespace);
         let parameters = PatchParams::apply(MANAGER).force();
@@ -144,14 +160,7 @@ impl<'a> Writer<'a> {
             ..DeleteParams::background()
         };
         let action = format!("remove {} {}/{name}", kind.as_str(), self.namespace);
-        let gone = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.is_not_found());
-        call(action, async {
-            match api.delete(name, &parameters).await {
-                Err(error) if !gone(&error) => Err(error),
-                _ => Ok(()),
-            }
-        })
-        .await?;
+        call(action, unless_gone(api.delete(name, &parameters))).await?;
         (self.told)(kind.as_str(), "delete");
         Ok(())
     }
@@ -190,27 +199,36 @@ impl<'a> Writer<'a> {
         let api = Api::<Pod>::namespaced(self.client.clone(), &self.namespace);
         let action = format!("{what} Pod {}/{name}", self.namespace);
         let parameters = PatchParams { field_manager: Some(MANAGER.into()), ..PatchParams::default() };
-        let gone = |error: &kube::Error| matches!(error, kube::Error::Api(status) if status.is_not_found());
-        call(action, async {
-            match api.patch(name, &parameters, change).await {
-                Err(error) if !gone(&error) => Err(error),
-                _ => Ok(()),
-            }
-        })
-        .await?;
+        call(action, unless_gone(api.patch(name, &parameters, change))).await?;
         (self.told)("Pod", "patch");
         Ok(())
     }
 }
 
-/// Refuses an object that is there and that the service of uid `owner` does not control.
+/// What is done to an object, which may be gone by now.
+async fn unless_gone<T>(done: impl Future<Output = Result<T, kube::Error>>) -> Result<(), kube::Error> {
+    match done.await {
+        Err(kube::Error::Api(status)) if status.is_not_found() => Ok(()),
+        Err(error) => Err(error),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Refuses an object that is there and that the service of uid `owner` does not control. One that nobody controls, with all labels of
+/// a child of the service of this name, has lost its owner and gets it back.
 pub(super) fn unless_of_another<K: Resource>(
     kind: &'static str,
     found: Option<&K>,
+    service: &str,
     owner: &str,
 ) -> Result<(), ReconcileError> {
+    let lost = |object: &K| {
+        let controlled = object.owner_references().iter().any(|owner| owner.controller == Some(true));
+        !controlled
+            && labels::service(service).iter().all(|(key, value)| object.labels().get(key) == Some(value))
+    };
     match found {
-        Some(object) if !owned(object, owner) => {
+        Some(object) if !owned(object, owner) && !lost(object) => {
             Err(ReconcileError::NameConflict { kind, name: object.name_any() })
         }
         _ => Ok(()),

@@ -13,7 +13,7 @@ use super::drain::{Drain, Held, drain};
 use super::gates;
 use super::kinds::Kind;
 use super::observed::degree_of;
-use super::subset::{holds, shortened};
+use super::subset::{holds, without_additions};
 use super::validate::Validated;
 
 /// The annotation with the digest of what was applied: by it a field that is no longer wanted is noticed.
@@ -24,7 +24,7 @@ pub(crate) const APPLIED: &str = "ampd.dev/applied";
 pub struct Plan {
     /// Objects to apply, those that are as wanted left out.
     pub apply: Vec<(Kind, String, Value)>,
-    /// Merge patches that take out what was added to lists of children.
+    /// Merge patches that take out what others added to children.
     pub shorten: Vec<(Kind, String, Value)>,
     /// Deployments of the present revision that are to have so many more replicas while the newest one comes up.
     pub grow: Vec<(String, i32)>,
@@ -47,7 +47,11 @@ pub fn build(
     now: Timestamp,
 ) -> Plan {
     let Validated { service, facts, newest, .. } = validated;
-    let drain = drain(observed, newest, &facts.replicas, held, service.drain_timeout, now);
+    let mut drain = drain(observed, newest, &facts.replicas, held, service.drain_timeout, now);
+    if let Some(active) = facts.active_revision.as_deref().filter(|active| active != newest) {
+        // A revision that is to be replaced serves with all that it has until then.
+        drain.unmark.extend(observed.marked(active));
+    }
     let mut facts = facts.clone();
     for (degree, count) in &drain.replicas {
         facts.replicas.insert((Role::Decode, *degree), *count);
@@ -61,8 +65,8 @@ pub fn build(
         wanted.insert((kind, name.clone()));
         let present = observed.children.get(&(kind, name.clone()));
         if present.is_none_or(|present| !is_as_applied(&object, present)) {
-            let added_to = present.and_then(|present| shortened(&object, present));
-            shorten.extend(added_to.map(|lists| (kind, name.clone(), lists)));
+            let added = present.and_then(|present| without_additions(&object, present));
+            shorten.extend(added.map(|change| (kind, name.clone(), change)));
             apply.push((kind, name, object));
         }
     }

@@ -128,7 +128,11 @@ fn role(validated: &Validated, observed: &Observed, plan: &Plan, role: Role) -> 
             "no workers are asked for: every prefill is local",
         );
     }
-    let numbers = format!("{} of {} pods are ready", count.ready, count.desired);
+    let mut numbers = format!("{} of {} pods are ready", count.ready, count.desired);
+    if role == Role::Prefill {
+        // What was asked for otherwise is not there, and the numbers alone would look right.
+        numbers.extend(validated.remarks.iter().map(|remark| format!("; {remark}")));
+    }
     let of_newest = |pod: &&Pod| label(*pod, labels::REVISION) == Some(validated.newest.as_str());
     let trouble = first_trouble(observed.pods_of(role).filter(of_newest))
         .or_else(|| observed.deployments_of(&validated.newest, role).find_map(pods_refused));

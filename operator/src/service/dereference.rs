@@ -44,6 +44,8 @@ pub struct Observed {
     pub pods: Vec<Pod>,
     /// Its Secrets, by name.
     pub secrets: secrets::Found,
+    /// Secrets of its own that it does not need any more.
+    pub unwanted_secrets: Vec<String>,
     /// The scale of its prefill workers.
     pub prefill_scale: Option<AMPDPrefillScale>,
     /// What it refers to and is not there.
@@ -83,6 +85,7 @@ pub async fn dereference(
         policies,
         monitors,
         secrets,
+        unwanted_secrets,
         scale,
         missing,
     ) = tokio::try_join!(
@@ -96,6 +99,7 @@ pub async fn dereference(
         own.list::<NetworkPolicy>(),
         own.monitors(capabilities),
         own_secrets(client, &namespace, resource),
+        unwanted_secrets(client, &namespace, resource),
         get::<AMPDPrefillScale>(client, &namespace, &name),
         missing(client, &namespace, resource),
     )?;
@@ -115,6 +119,7 @@ pub async fn dereference(
     observed.deployments = deployments.into_iter().filter(|found| owned(found, &owner)).collect();
     observed.pods = pods.into_iter().filter(is_of_a_deployment).collect();
     observed.secrets = secrets;
+    observed.unwanted_secrets = unwanted_secrets;
     observed.prefill_scale = scale;
     observed.missing = missing;
     Ok(observed)
@@ -193,9 +198,21 @@ async fn own_secrets(
     let found = try_join_all(names.iter().map(|name| get::<Secret>(client, namespace, name))).await?;
     let owner = resource.uid().unwrap_or_default();
     for secret in &found {
-        unless_of_another("Secret", secret.as_ref(), &owner)?;
+        unless_of_another("Secret", secret.as_ref(), &resource.name_any(), &owner)?;
     }
     Ok(names.into_iter().zip(found).filter_map(|(name, secret)| Some((name, secret?))).collect())
+}
+
+/// The service's own Secrets that it does not need any more.
+async fn unwanted_secrets(
+    client: &Client,
+    namespace: &str,
+    resource: &AMPDService,
+) -> Result<Vec<String>, ReconcileError> {
+    let Some(name) = secrets::not_kept(resource) else { return Ok(Vec::new()) };
+    let found = get::<Secret>(client, namespace, &name).await?;
+    let owner = resource.uid().unwrap_or_default();
+    Ok(found.filter(|secret| owned(secret, &owner)).map(|_| name).into_iter().collect())
 }
 
 async fn get<K>(client: &Client, namespace: &str, name: &str) -> Result<Option<K>, ReconcileError>

@@ -9,7 +9,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use super::dereference::Observed;
-use super::observed::{degree_of, is_over, is_ready, label};
+use super::observed::{degree_of, is_over, is_ready, label, runs};
 
 /// What a decode pod's sidecar says of it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub struct Drain {
 }
 
 /// Decides for all decode Deployments of a revision. `wanted` are their replicas to be; `held` is what the sidecars said. Of a
-/// ready pod whose sidecar said nothing it is not known what it holds, so its time is waited for.
+/// pod that runs and whose sidecar said nothing it is not known what it holds, so its time is waited for.
 #[must_use]
 pub fn drain(
     observed: &Observed,
@@ -81,11 +81,12 @@ pub fn drain(
                     result.mark.push(name.clone());
                     done = false;
                 }
-                // A pod that is not ready serves nobody.
                 Some(start) => {
                     let over = now.duration_since(start).unsigned_abs() >= timeout;
                     let empty = told.is_some_and(|told| told.rounds == 0 && !told.moving);
-                    done &= over || empty || !is_ready(pod);
+                    // One without running containers has nothing. One that is silent may go on, though it is not ready now.
+                    let may_hold = is_ready(pod) || (told.is_none() && runs(pod));
+                    done &= over || empty || !may_hold;
                     result.left += told.map_or(0, |told| told.left);
                     result.moved += told.map_or(0, |told| told.moved);
                 }
@@ -176,6 +177,16 @@ mod tests {
         assert_eq!(decide_held(&marked, 1, &[stays, ("b", held(0, false, 0, 5))]).replicas[&1], 1);
         // A sidecar that says nothing may hold anything.
         assert_eq!(decide_held(&marked, 1, &[stays]).replicas[&1], 2);
+        let silent = |state: serde_json::Value| {
+            let mut going = pod("b", Some("2026-01-01T00:00:50Z"));
+            going.status = serde_json::from_value(json!({"containerStatuses": [
+                {"name": "worker", "image": "i", "imageID": "", "ready": false, "restartCount": 0, "state": state},
+            ]}))
+            .unwrap();
+            decide_held(&observed(vec![pod("a", None), going], 2), 1, &[stays]).replicas[&1]
+        };
+        assert_eq!(silent(json!({"running": {}})), 2);
+        assert_eq!(silent(json!({"waiting": {"reason": "CrashLoopBackOff"}})), 1);
         let late = observed(vec![pod("a", None), pod("b", Some("2026-01-01T00:00:20Z"))], 2);
         assert_eq!(decide_held(&late, 1, &[stays, ("b", held(0, true, 2, 3))]).replicas[&1], 1);
         assert_eq!(decide_held(&late, 1, &[stays]).replicas[&1], 1);

@@ -8,6 +8,7 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 
 use super::dereference::Observed;
+use super::drain::since;
 
 /// A label's value.
 pub(crate) fn label<'a, K: kube::Resource>(object: &'a K, key: &str) -> Option<&'a str> {
@@ -30,6 +31,16 @@ pub(crate) fn is_ready(pod: &Pod) -> bool {
     let conditions = pod.status.iter().flat_map(|status| status.conditions.iter().flatten());
     let ready = conditions.into_iter().any(|found| found.type_ == "Ready" && found.status == "True");
     ready && pod.metadata.deletion_timestamp.is_none()
+}
+
+/// Whether one of a pod's containers runs, ready or not.
+pub(crate) fn runs(pod: &Pod) -> bool {
+    let status = pod.status.iter();
+    let containers = status.flat_map(|status| [&status.init_container_statuses, &status.container_statuses]);
+    containers
+        .flatten()
+        .flatten()
+        .any(|container| container.state.as_ref().is_some_and(|state| state.running.is_some()))
 }
 
 /// Whether a pod is over, so that what it held is free.
@@ -62,6 +73,14 @@ impl Observed {
     /// Whether there are pods of a revision, ending ones too.
     pub(crate) fn has_pods(&self, revision: &str) -> bool {
         self.pods.iter().any(|pod| label(pod, labels::REVISION) == Some(revision) && !is_over(pod))
+    }
+
+    /// The decode pods of a revision that are on their way out by the operator's wish.
+    pub(crate) fn marked<'a>(&'a self, revision: &'a str) -> impl Iterator<Item = String> + 'a {
+        let live = self.live_pods_of(Role::Decode);
+        let marked =
+            live.filter(move |pod| label(*pod, labels::REVISION) == Some(revision) && since(pod).is_some());
+        marked.map(|pod| pod.name_any())
     }
 
     /// Whether there are Deployments of a revision.

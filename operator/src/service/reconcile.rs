@@ -87,7 +87,11 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Fa
     };
     let now = jiff::Timestamp::now();
     let plan = build(resource, &validated, &observed, &context.settings, &held, now);
-    let written = writer.plan(&plan, &observed).await;
+    let mut written = writer.plan(&plan, &observed).await;
+    // Pods of the templates until now may still need them.
+    if plan.apply.is_empty() && written.is_ok() {
+        written = writer.remove_secrets(&observed.unwanted_secrets).await.and(written);
+    }
     tell_sidecars(sidecars.as_ref(), &plan, &observed).await;
 
     let status = update_status::status(resource, &validated, &observed, &plan, &context.settings, now);
@@ -183,6 +187,12 @@ fn tell_changes(
             plan.drain.mark.join(", ")
         );
         context.tell(resource, EventType::Normal, const { Reason::new("Draining") }, note);
+    }
+    if !before.draining.is_empty() && plan.drain.draining.is_empty() {
+        let told = before.conditions.iter().find(|found| found.type_ == ConditionType::Draining.as_str());
+        let last = told.map(|found| found.message.as_str()).unwrap_or_default();
+        let note = format!("{} need not go or are gone; last seen: {last}", before.draining.join(", "));
+        context.tell(resource, EventType::Normal, const { Reason::new("Drained") }, note);
     }
     for remark in &validated.remarks {
         context.tell(resource, EventType::Warning, const { Reason::new("Clamped") }, remark.clone());

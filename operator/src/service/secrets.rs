@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use ampd_kv::tls::{CertificateAuthority, Identity, Role, TlsError, TlsFiles};
+use ampd_kv::tls::{CertificateAuthority, Credentials, Identity, Role, TlsError, TlsFiles};
 use ampd_render::{labels, names};
 use k8s_openapi::ByteString;
 use k8s_openapi::api::core::v1::Secret;
@@ -45,6 +45,13 @@ pub(crate) fn kept(resource: &AMPDService) -> Vec<String> {
 fn makes_keys(resource: &AMPDService) -> bool {
     let api = &resource.spec.security.api;
     api.auth == ampd_api::service::ApiAuth::ApiKeys && api.secret_name.is_none()
+}
+
+/// The Secret with the API's keys, where the operator does not make it any more; the manifest may name it as one of its own.
+pub(crate) fn not_kept(resource: &AMPDService) -> Option<String> {
+    let keys = names::api_keys(resource.meta().name.as_deref().unwrap_or_default());
+    let named = resource.spec.security.api.secret_name.as_ref() == Some(&keys);
+    (!makes_keys(resource) && !named).then_some(keys)
 }
 
 /// What is to be written so that all Secrets are there and no certificate is near its end.
@@ -145,11 +152,14 @@ fn text(secret: &Secret, file: &str) -> Option<String> {
     String::from_utf8(bytes.clone()).ok().filter(|text| !text.is_empty())
 }
 
-/// Whether a certificate is of this authority and has more than half of its time left.
+/// Whether a certificate is of this authority, goes with its key and has more than half of its time left.
 fn good(secret: &Secret, ca: &str, valid: Duration, now: SystemTime) -> bool {
-    let whole = [CA, CERT, KEY].iter().all(|file| text(secret, file).is_some());
-    let same = text(secret, CA).is_some_and(|present| present == ca);
-    whole && same && text(secret, CERT).and_then(|pem| end(&pem)).is_some_and(|end| end > now + valid / 2)
+    let [Some(ca_pem), Some(cert_pem), Some(key)] = [CA, CERT, KEY].map(|file| text(secret, file)) else {
+        return false;
+    };
+    let lasts = end(&cert_pem).is_some_and(|end| end > now + valid / 2);
+    // Made use of, the key has to be the certificate's.
+    ca_pem == ca && lasts && Credentials::new(&TlsFiles { ca_pem, cert_pem, key_pem: key.into() }).is_ok()
 }
 
 /// When a certificate ends.
@@ -200,8 +210,15 @@ mod tests {
         without.remove("chat-ca");
         let anew = issue(&resource, &without, VALID, now).unwrap();
         assert_eq!((anew.write.len(), anew.renewed.len()), (5, 4));
-        let mut broken = found;
+        let mut broken = found.clone();
         broken.insert("chat-tls-decode".into(), Secret::default());
         assert_eq!(issue(&resource, &broken, VALID, now).unwrap().renewed, ["chat-tls-decode"]);
+        for key in
+            [ByteString(b"garbage".to_vec()), found["chat-tls-prefill"].data.as_ref().unwrap()[KEY].clone()]
+        {
+            let mut broken = found.clone();
+            broken.get_mut("chat-tls-decode").unwrap().data.as_mut().unwrap().insert(KEY.into(), key);
+            assert_eq!(issue(&resource, &broken, VALID, now).unwrap().renewed, ["chat-tls-decode"]);
+        }
     }
 }

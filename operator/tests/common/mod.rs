@@ -1,5 +1,6 @@
 //! An operator without its process, and an API that it works on.
 
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 use std::sync::Arc;
@@ -11,11 +12,11 @@ use ampd_operator::controller::{self, Scope};
 use ampd_operator::health::Health;
 use ampd_operator::report;
 use ampd_operator::service::dereference::Capabilities;
-use ampd_render::Settings;
+use ampd_render::{Settings, labels};
 use ampd_telemetry::OperatorMetrics;
-use kube::api::{Api, PostParams};
+use kube::api::{Api, ApiResource, DynamicObject, PostParams};
 use parking_lot::RwLock;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -104,4 +105,52 @@ pub fn is_told(fake: &FakeApi) -> bool {
         ready.is_some_and(|ready| ready["reason"] == "Starting")
             && status["observedGeneration"] == object["metadata"]["generation"]
     })
+}
+
+/// Stores an object of the core group, or of another.
+pub async fn put(fake: &FakeApi, kind: &ApiResource, mut object: Value) {
+    object["apiVersion"] = kind.api_version.as_str().into();
+    object["kind"] = kind.kind.as_str().into();
+    let api = Api::<DynamicObject>::namespaced_with(fake.admin("team"), "team", kind);
+    let object = serde_json::from_value(object).unwrap();
+    api.create(&PostParams::default(), &object).await.unwrap();
+}
+
+pub fn core(kind: &str, plural: &str) -> ApiResource {
+    ApiResource {
+        group: String::new(),
+        version: "v1".into(),
+        api_version: "v1".into(),
+        kind: kind.into(),
+        plural: plural.into(),
+    }
+}
+
+/// So many decode pods of the newest revision, of a `ReplicaSet` as the cluster makes one for a Deployment. Those behind the first wait
+/// for the budget.
+pub async fn put_decode_pods(fake: &FakeApi, count: usize) {
+    let deployments = fake.objects("/apis/apps/v1/namespaces/team/deployments");
+    let decode = deployments.iter().find(|found| found["metadata"]["labels"][labels::COMPONENT] == "decode");
+    let template = &decode.unwrap()["spec"]["template"];
+    let sets = ApiResource {
+        group: "apps".into(),
+        api_version: "apps/v1".into(),
+        ..core("ReplicaSet", "replicasets")
+    };
+    put(fake, &sets, json!({"metadata": {"name": "set"}})).await;
+    let set = fake.object("/apis/apps/v1/namespaces/team/replicasets/set").unwrap();
+    for index in 0..count {
+        let gates = if index > 0 { json!([{"name": labels::BUDGET_GATE}]) } else { json!([]) };
+        let pod = json!({
+            "metadata": {
+                "name": format!("chat-decode-{index}"), "labels": template["metadata"]["labels"],
+                "ownerReferences": [{
+                    "apiVersion": "apps/v1", "kind": "ReplicaSet", "name": "set", "uid": set["metadata"]["uid"],
+                    "controller": true,
+                }],
+            },
+            "spec": {"containers": [], "schedulingGates": gates},
+        });
+        put(fake, &core("Pod", "pods"), pod).await;
+    }
 }

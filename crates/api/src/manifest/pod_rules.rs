@@ -1,8 +1,11 @@
 //! Rules of what is added to pods.
 
+use std::collections::BTreeSet;
+
 use k8s_openapi::api::core::v1::Affinity;
 
-use super::rules::{Violation, is_memory};
+use super::rules::{Violation, fits, is_memory};
+use crate::schema;
 use crate::service::{EnvironmentVariable, PodOptions, Toleration, TolerationOperator, Volume};
 
 /// Every rule that the additions to the pods of `role` break.
@@ -34,8 +37,9 @@ pub fn violations(role: &str, pod: &PodOptions) -> Vec<Violation> {
             let what = "must have exactly one of value, secretKeyRef and configMapKeyRef";
             wrong(format!("env[{index}]"), what);
         }
-        if name.starts_with("AMPD_") {
-            wrong(format!("env[{index}].name"), "must not begin with AMPD_: those are the operator's");
+        if name.starts_with("AMPD_") || name == "POD_NAME" || name == "POD_IP" {
+            let what = "must not be POD_NAME or POD_IP, nor begin with AMPD_: those are the operator's";
+            wrong(format!("env[{index}].name"), what);
         }
     }
     for (index, volume) in pod.volumes.iter().enumerate() {
@@ -46,11 +50,20 @@ pub fn violations(role: &str, pod: &PodOptions) -> Vec<Violation> {
             let what = "must have exactly one of secret, configMap, persistentVolumeClaim and emptyDir";
             wrong(format!("volumes[{index}]"), what);
         }
+        if fits(schema::OWN_FOLDERS, &volume.mount_path) {
+            let what =
+                "must not be in a folder of the operator's own: /tmp, /models, /etc/ampd, /var/run/secrets";
+            wrong(format!("volumes[{index}].mountPath"), what);
+        }
         if let Some(limit) = empty_dir.as_ref().and_then(|folder| folder.size_limit.as_ref())
             && !is_memory(limit)
         {
             wrong(format!("volumes[{index}].emptyDir.sizeLimit"), "must be from 1Mi to 64Ti");
         }
+    }
+    let paths: BTreeSet<&String> = pod.volumes.iter().map(|volume| &volume.mount_path).collect();
+    if paths.len() < pod.volumes.len() {
+        wrong("volumes".into(), "must have different mountPaths");
     }
     found
 }

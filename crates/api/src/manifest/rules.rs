@@ -1,6 +1,10 @@
 //! Rules between fields: those that the schema states in the Common Expression Language, for manifests on this machine.
 
+use std::collections::BTreeMap;
+
 use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
+
+use regex::Regex;
 
 use crate::schema::{self, Bounds};
 use crate::service::{
@@ -141,6 +145,24 @@ pub fn violations(sections: &Sections) -> Vec<Violation> {
         let what = "must be absent where auth is Anonymous";
         found.wrong("security.api.secretName", &["security.api.auth"], what);
     }
+    let none = BTreeMap::new();
+    let network = &security.network;
+    for (field, keys) in [
+        ("security.network.clientNamespaces", &network.client_namespaces),
+        ("security.network.metricsNamespaces", &network.metrics_namespaces),
+        (
+            "accelerator.nodeSelector",
+            accelerator.as_ref().map_or(&none, |accelerator| &accelerator.node_selector),
+        ),
+        ("prefill.pod.annotations", &prefill.pod.annotations),
+        ("prefill.pod.nodeSelector", &prefill.pod.node_selector),
+        ("decode.pod.annotations", &decode.pod.annotations),
+        ("decode.pod.nodeSelector", &decode.pod.node_selector),
+    ] {
+        if !keys.keys().all(|key| fits(schema::KEY, key)) {
+            found.wrong(field, &[], schema::KEYS);
+        }
+    }
     for (name, role) in [("prefill", prefill), ("decode", decode)] {
         role_violations(name, role, accelerator.is_some(), &mut found);
     }
@@ -180,6 +202,11 @@ fn role_violations(name: &str, role: &Role, accelerated: bool, found: &mut Found
         found.wrong(&field("engine.prefillChunk"), &[&field("engine.tokenBudget")], what);
     }
     found.0.extend(super::pod_rules::violations(name, &role.pod));
+    for (kind, names) in [("requests", &role.resources.requests), ("limits", &role.resources.limits)] {
+        if !names.keys().all(|name| fits(schema::RESOURCE, name) && !name.ends_with("/gpu")) {
+            found.wrong(&field(&format!("resources.{kind}")), &[], schema::RESOURCE_NAMES);
+        }
+    }
     let above = |name: &String, request: &IntOrString| {
         role.resources.limits.get(name).is_some_and(|limit| amount(request) > amount(limit))
     };
@@ -205,6 +232,11 @@ fn role_violations(name: &str, role: &Role, accelerated: bool, found: &mut Found
         let what = "must contain 1 without an accelerator";
         found.wrong(&field("tensorParallel"), &["accelerator"], what);
     }
+}
+
+/// Whether a text is of the form of a pattern of the schema.
+pub(super) fn fits(pattern: &str, text: &str) -> bool {
+    Regex::new(pattern).is_ok_and(|pattern| pattern.is_match(text))
 }
 
 /// A quantity as a number; `None` where it cannot be read.

@@ -11,8 +11,11 @@ use crate::schema;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct Accelerator {
-    /// The resource that a pod asks for.
-    #[schemars(length(min = 1, max = 253), regex(pattern = r"^[a-z0-9]([a-z0-9./-]*[A-Za-z0-9])?$"))]
+    /// The resource that a pod asks for, with its domain.
+    #[schemars(
+        length(min = 1, max = 253),
+        regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?/[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$")
+    )]
     pub resource_name: String,
     /// Labels of the nodes that have them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -11,7 +11,12 @@ use super::pod::ObjectRef;
 pub struct Image {
     /// Its reference; the operator's own setting where it is absent.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 512), regex(pattern = r"^[A-Za-z0-9][A-Za-z0-9._:/@-]*$"))]
+    #[schemars(
+        length(min = 1, max = 512),
+        regex(
+            pattern = r"^[a-z0-9]+([._:/-]+[a-z0-9]+)*(:[A-Za-z0-9_][A-Za-z0-9_.-]*)?(@sha256:[0-9a-f]{64})?$"
+        )
+    )]
     pub reference: Option<String>,
     /// When it is pulled.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -42,7 +42,7 @@ pub struct PodOptions {
     pub env: Vec<EnvironmentVariable>,
     /// Volumes that are mounted into the worker.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    #[schemars(length(max = 16), extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"], "x-kubernetes-validations" = [schema::rule("self.all(one, self.exists_one(other, other.mountPath == one.mountPath))", "must have different mountPaths", "")]))]
     pub volumes: Vec<Volume>,
 }
 
@@ -117,7 +117,7 @@ impl TaintEffect {
 /// An environment variable: a value, or a key of a Secret or of a `ConfigMap`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [schema::rule("(has(self.value) ? 1 : 0) + (has(self.secretKeyRef) ? 1 : 0) + (has(self.configMapKeyRef) ? 1 : 0) == 1", "must have exactly one of value, secretKeyRef and configMapKeyRef", ""), schema::rule("!self.name.startsWith('AMPD_')", "must not begin with AMPD_: those are the operator's", ".name")]))]
+#[schemars(extend("x-kubernetes-validations" = [schema::rule("(has(self.value) ? 1 : 0) + (has(self.secretKeyRef) ? 1 : 0) + (has(self.configMapKeyRef) ? 1 : 0) == 1", "must have exactly one of value, secretKeyRef and configMapKeyRef", ""), schema::rule("!self.name.startsWith('AMPD_') && self.name != 'POD_NAME' && self.name != 'POD_IP'", "must not be POD_NAME or POD_IP, nor begin with AMPD_: those are the operator's", ".name")]))]
 pub struct EnvironmentVariable {
     /// Its name.
     #[schemars(length(min = 1, max = 128), regex(pattern = r"^[A-Za-z_][A-Za-z0-9_]*$"))]
@@ -149,13 +149,13 @@ pub struct KeyRef {
 /// A volume with its place in the worker: exactly one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [schema::rule("(has(self.secret) ? 1 : 0) + (has(self.configMap) ? 1 : 0) + (has(self.persistentVolumeClaim) ? 1 : 0) + (has(self.emptyDir) ? 1 : 0) == 1", "must have exactly one of secret, configMap, persistentVolumeClaim and emptyDir", "")]))]
+#[schemars(extend("x-kubernetes-validations" = [schema::rule(&format!("!self.mountPath.matches('{}')", schema::OWN_FOLDERS), "must not be in a folder of the operator's own: /tmp, /models, /etc/ampd, /var/run/secrets", ".mountPath"), schema::rule("(has(self.secret) ? 1 : 0) + (has(self.configMap) ? 1 : 0) + (has(self.persistentVolumeClaim) ? 1 : 0) + (has(self.emptyDir) ? 1 : 0) == 1", "must have exactly one of secret, configMap, persistentVolumeClaim and emptyDir", "")]))]
 pub struct Volume {
     /// Its name.
     #[schemars(length(min = 1, max = 50), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]
     pub name: String,
     /// Where it is mounted.
-    #[schemars(length(min = 2, max = 1024), regex(pattern = r"^/[^:]+$"))]
+    #[schemars(length(min = 2, max = 256), regex(pattern = r"^/[^:]+$"))]
     pub mount_path: String,
     /// Whether the worker may only read it.
     #[serde(default = "yes")]

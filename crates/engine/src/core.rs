@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, HashMap};
 pub use error::EngineError;
 pub use event::{Event, FinishReason, PrefillPart, RoundError, StepReport, TokenLogprob};
 pub use hook::{LayerHook, NoHook};
-pub use load::EngineLoad;
+pub use load::{DecodingRound, EngineLoad, WaitingPrefill};
 pub use moves::{IdleSession, MovedSession};
 pub use request::{EngineOptions, Opened, PrefillOpened, RemoteRange, RoundId, RoundRequest};
 
@@ -127,14 +127,15 @@ impl Engine {
         };
         let mut context = 0;
         for round in self.running.values().chain(self.waiting.values()).filter_map(|id| self.rounds.get(id)) {
-            if round.decodes() {
+            if let Some((tokens, left)) = round.output().filter(|_| round.decodes()) {
+                load.decoding.push(DecodingRound { round: round.id, tokens, left });
                 load.running_decodes += 1;
                 context += round.tokens.len();
             } else {
                 load.waiting_prefills += 1;
                 load.waiting_prefill_tokens += round.remaining();
-                load.prefill_parts
-                    .push(PrefillPart { history: round.computed, increment: round.remaining() });
+                let (history, increment) = (round.computed, round.remaining());
+                load.prefills.push(WaitingPrefill { round: round.id, history, increment });
             }
         }
         load.mean_context = context as f64 / load.running_decodes.max(1) as f64;

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ampd_engine::core::StepReport;
-use ampd_perfmodel::{Calibration, PerfModel};
+use ampd_engine::core::{EngineLoad, EngineOptions, StepReport};
+use ampd_perfmodel::{Calibration, PerfModel, Reference};
 use ampd_scheduler::Window;
 use ampd_telemetry::WorkerMetrics;
 use parking_lot::Mutex;
@@ -41,6 +41,36 @@ impl Stats {
         self.perf.calibrated(&self.state.lock().calibration)
     }
 
+    /// How far the performance model is off: measured over predicted time of prefills and of decode steps.
+    pub(super) fn ratios(&self) -> (f64, f64) {
+        let calibration = self.state.lock().calibration;
+        (calibration.prefill_ratio(), calibration.decode_ratio())
+    }
+
+    /// What others compare this worker's speed by.
+    pub(super) fn reference(&self) -> Reference {
+        self.perf().reference()
+    }
+
+    /// Predicted seconds of the engine's next step: prompts in their order, under its limits, beside what decodes.
+    pub(super) fn step_s(&self, load: &EngineLoad, options: &EngineOptions) -> f64 {
+        let mut left = options.token_budget.saturating_sub(load.running_decodes);
+        let parts: Vec<(f64, f64)> = load
+            .prefills
+            .iter()
+            .map(|prefill| {
+                let rows = prefill.increment.min(options.prefill_chunk).min(left);
+                left -= rows;
+                (prefill.history as f64, rows as f64)
+            })
+            .filter(|(_, rows)| *rows > 0.0)
+            .collect();
+        if parts.is_empty() && load.running_decodes == 0 {
+            return 0.0;
+        }
+        self.perf().mixed_s(load.running_decodes as f64, load.mean_context, &parts)
+    }
+
     /// Takes in a step of the engine.
     pub(super) fn step(&self, report: &StepReport, took: Duration) {
         let took = took.as_secs_f64();
@@ -50,7 +80,6 @@ impl Stats {
         let decode = self.perf.decode_s(report.decode_rows as f64, report.mean_decode_context);
         let parts: Vec<(f64, f64)> =
             report.prefill_parts.iter().map(|part| (part.history as f64, part.increment as f64)).collect();
-        // A mixed step says nothing about either kind alone.
         match (report.decode_rows > 0, report.prefill_rows > 0) {
             (true, false) => {
                 metrics.step_seconds.with(["decode"]).observe(took);
@@ -60,7 +89,12 @@ impl Stats {
                 metrics.step_seconds.with(["prefill"]).observe(took);
                 self.state.lock().calibration.prefill(self.perf.prefill_batch_s(&parts), took);
             }
-            (true, true) => metrics.step_seconds.with(["mixed"]).observe(took),
+            (true, true) => {
+                metrics.step_seconds.with(["mixed"]).observe(took);
+                let rows = report.decode_rows as f64;
+                let mixed = self.perf.mixed_s(rows, report.mean_decode_context, &parts);
+                self.state.lock().calibration.mixed(decode, mixed, took);
+            }
             (false, false) => {}
         }
     }

@@ -145,14 +145,8 @@ impl Context<'_> {
         let args = self.args;
         let order = Order { lookahead: args.lookahead.into(), cap: args.postponement_cap };
         let queue = (args.role == Role::Prefill).then(|| Arc::new(Queue::new(order)));
-        let load = Load::new(
-            args.role,
-            engine.clone(),
-            stats.clone(),
-            queue.clone(),
-            options.prefill_chunk,
-            max_context,
-        );
+        let load =
+            Load::new(args.role, engine.clone(), stats.clone(), queue.clone(), options.clone(), max_context);
         let load = Arc::new(load);
         let tasks = TaskTracker::new();
         let kv = KvClient::new(self.kv_client, fingerprint, Limits::default())

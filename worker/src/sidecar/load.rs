@@ -1,6 +1,7 @@
 //! A worker's load as routing and binding need it.
 
 use ampd_engine::backend::BLOCK_TOKENS;
+use ampd_perfmodel::Reference;
 use ampd_scheduler::DecodeLoad;
 use ampd_telemetry::exposition::{Sample, parse};
 
@@ -29,6 +30,25 @@ pub(super) struct WorkerLoad {
     pub sessions: u32,
     /// Longest prompt with its output that it can hold, tokens.
     pub max_context: u64,
+    /// Most tokens of one step; 0 where that is not told.
+    pub token_budget: u32,
+    /// Its speed, as it predicts it; zeros where that is not told.
+    pub speed: Speed,
+}
+
+/// What two workers' speeds are compared by, see [`Reference`].
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Speed {
+    /// Seconds of the prefill of reference.
+    pub prefill_s: f64,
+    /// Seconds of the decode step of reference.
+    pub step_s: f64,
+}
+
+impl From<Speed> for Reference {
+    fn from(Speed { prefill_s, step_s }: Speed) -> Self {
+        Self { prefill_s, step_s }
+    }
 }
 
 impl From<&LoadReport> for WorkerLoad {
@@ -45,6 +65,8 @@ impl From<&LoadReport> for WorkerLoad {
                 .saturating_mul(BLOCK_TOKENS as u64),
             sessions: narrow(report.sessions),
             max_context: report.max_context,
+            token_budget: narrow(report.token_budget),
+            speed: Speed { prefill_s: report.reference_prefill_s, step_s: report.reference_step_s },
         }
     }
 }
@@ -94,6 +116,8 @@ impl WorkerLoad {
         let count = |name, class| find(name, class).map(whole);
         // Windows without samples are NaN.
         let mean = |name| find(name, None).map(|value| Some(value).filter(|value| value.is_finite()));
+        // Workers of another version may not tell these.
+        let told = |name| find(name, None).ok().filter(|value| value.is_finite()).unwrap_or(0.0);
         let cached = count("kv_blocks", Some("cached"))?;
         let reclaimable = count("kv_blocks", Some("free"))? + cached;
         let held = count("kv_blocks", Some("active"))? + count("kv_blocks", Some("leased"))? + cached;
@@ -108,6 +132,11 @@ impl WorkerLoad {
             held_kv_tokens: held.saturating_mul(BLOCK_TOKENS as u64),
             sessions: narrow(count("sessions", None)?),
             max_context: count("max_context_tokens", None)?,
+            token_budget: narrow(whole(told("token_budget"))),
+            speed: Speed {
+                prefill_s: told("reference_prefill_seconds"),
+                step_s: told("reference_step_seconds"),
+            },
         })
     }
 }
@@ -141,6 +170,9 @@ mod tests {
             kv_blocks: KvBlocks { total: 10, free: 4, active: 3, leased: 1, cached: 2 },
             sessions: 7,
             max_context_tokens: 320,
+            token_budget: 512,
+            reference_prefill_seconds: 0.5,
+            reference_step_seconds: 0.25,
             ready: true,
         };
         metrics.set_load(&sample);
@@ -156,8 +188,14 @@ mod tests {
             held_kv_tokens: 6 * BLOCK_TOKENS as u64,
             sessions: 7,
             max_context: 320,
+            token_budget: 512,
+            speed: Speed { prefill_s: 0.5, step_s: 0.25 },
         };
         assert_eq!(WorkerLoad::parse(&text).unwrap(), expected);
+        // A worker of another version.
+        let old = text.lines().filter(|line| !line.contains("reference") && !line.contains("token_budget"));
+        let old = WorkerLoad::parse(&old.collect::<Vec<_>>().join("\n")).unwrap();
+        assert_eq!(old, WorkerLoad { token_budget: 0, speed: Speed::default(), ..expected });
         let without = text.lines().filter(|line| !line.contains("backlog")).collect::<Vec<_>>().join("\n");
         assert!(matches!(WorkerLoad::parse(&without), Err(LoadError::Lacks("backlog_seconds"))));
         assert!(matches!(WorkerLoad::parse("{nonsense"), Err(LoadError::Form(_))));

@@ -5,14 +5,16 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ampd_engine::core::{
-    Engine, EngineError, Event, LedgerError, MovedSession, Opened, PrefillOpened, RemoteRange, RoundId,
-    RoundRequest, StepReport,
+    DecodingRound, Engine, EngineError, Event, LedgerError, MovedSession, Opened, PrefillOpened, RemoteRange,
+    RoundId, RoundRequest, StepReport, WaitingPrefill,
 };
+use ampd_scheduler::{Decoding, LocalPrefill, OutputLengths};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::guard::RoundGuard;
 use super::hook::{Pieces, PushHook};
+use super::snapshot::Snapshot;
 use crate::server::stats::Stats;
 
 /// Events of a round besides its tokens: prompt log-probabilities and the end.
@@ -23,7 +25,9 @@ struct Subscriber {
     events: mpsc::Sender<Event>,
     /// When the round arrived at the service.
     arrival: Instant,
-    /// When its last token came.
+    /// When its first token came.
+    first_token: Option<Instant>,
+    /// When its last one came.
     last_token: Option<Instant>,
 }
 
@@ -34,6 +38,8 @@ pub(in crate::server) struct Core {
     hook: PushHook,
     stats: Arc<Stats>,
     cancels: mpsc::UnboundedSender<RoundId>,
+    /// How long the outputs of the rounds were that have ended here.
+    lengths: OutputLengths,
 }
 
 impl Core {
@@ -43,7 +49,8 @@ impl Core {
         cancels: mpsc::UnboundedSender<RoundId>,
         runtime: Handle,
     ) -> Self {
-        Self { engine, subscribers: HashMap::new(), hook: PushHook::new(runtime), stats, cancels }
+        let hook = PushHook::new(runtime);
+        Self { engine, subscribers: HashMap::new(), hook, stats, cancels, lengths: OutputLengths::default() }
     }
 
     /// The engine itself.
@@ -109,8 +116,37 @@ impl Core {
         arrival: Instant,
     ) -> mpsc::Receiver<Event> {
         let (events, receiver) = mpsc::channel(max_tokens + OTHER_EVENTS);
-        self.subscribers.insert(round, Subscriber { events, arrival, last_token: None });
+        self.subscribers.insert(round, Subscriber { events, arrival, first_token: None, last_token: None });
         receiver
+    }
+
+    /// The load now, between two steps.
+    pub(in crate::server) fn snapshot(&self) -> Snapshot {
+        let (engine, at) = (self.engine.load(), Instant::now());
+        let decoding = engine.decoding.iter().map(|round| self.decoding(round, at)).collect();
+        let waits = |prefill: &&WaitingPrefill| prefill.increment > 1;
+        let waiting = engine.prefills.iter().filter(waits);
+        let waiting = waiting.map(|prefill| (prefill.round, self.waiting(prefill, at))).collect();
+        let step_s = self.stats.step_s(&engine, self.engine.options());
+        Snapshot { engine, decoding, waiting, at, step_s }
+    }
+
+    fn decoding(&self, round: &DecodingRound, now: Instant) -> Decoding {
+        let first = self.subscribers.get(&round.round).and_then(|subscriber| subscriber.first_token);
+        let elapsed_s = first.map_or(0.0, |first| (now - first).as_secs_f64());
+        let tokens = u32::try_from(round.tokens).unwrap_or(u32::MAX);
+        // What the client allows is known, what the model has to say is not.
+        Decoding { tokens, elapsed_s, expected: self.lengths.expected(tokens).min(round.left as f64) }
+    }
+
+    fn waiting(&self, prefill: &WaitingPrefill, now: Instant) -> LocalPrefill {
+        let arrival = self.subscribers.get(&prefill.round).map_or(now, |subscriber| subscriber.arrival);
+        let narrow = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+        LocalPrefill {
+            history: narrow(prefill.history),
+            remaining: narrow(prefill.increment),
+            age_s: now.saturating_duration_since(arrival).as_secs_f64(),
+        }
     }
 
     pub(super) fn cancel(&mut self, round: RoundId) {
@@ -149,7 +185,11 @@ impl Core {
                 | Event::Failed { round, .. } => (*round, true),
             };
             let Some(subscriber) = self.subscribers.get_mut(&round) else { continue };
+            if let Event::Finished { output_tokens, .. } = &event {
+                self.lengths.ended(u32::try_from(*output_tokens).unwrap_or(u32::MAX));
+            }
             if matches!(event, Event::Token { .. }) {
+                subscriber.first_token.get_or_insert(now);
                 match subscriber.last_token.replace(now) {
                     None => self.stats.first_token(now.saturating_duration_since(subscriber.arrival)),
                     Some(before) => self.stats.next_token(now - before),

@@ -237,7 +237,7 @@ async fn who_opens_a_round_is_told_of_the_others_one_by_one() {
     let mut decoding = decode.client.run_round(first, &run(PrefillTarget::Local)).await.unwrap();
     while !matches!(decoding.next().await.unwrap().unwrap(), RoundEvent::Tokens(_)) {}
 
-    let second = decode.client.open_round(&request("second", text(2, 600), 5)).await.unwrap();
+    let second = decode.client.open_round(&request("second", text(2, 400), 5)).await.unwrap();
     let [round] = second.load.decoding[..] else { unreachable!("{:?}", second.load) };
     assert!(round.tokens >= 1 && round.elapsed_s >= 0.0, "{round:?}");
     assert!((1.0..300.0).contains(&round.expected), "{round:?}");
@@ -245,10 +245,10 @@ async fn who_opens_a_round_is_told_of_the_others_one_by_one() {
     assert!(second.load.reference_prefill_s > 0.0 && second.load.reference_step_s > 0.0);
     let waiting = decode.client.run_round(second.round, &run(PrefillTarget::Local)).await.unwrap();
 
-    // The second's prompt takes six hundred steps.
+    // The second's prompt takes four hundred steps.
     let third = decode.client.open_round(&request("third", text(3, 9), 5)).await.unwrap();
     let [prefill] = third.load.waiting[..] else { unreachable!("{:?}", third.load) };
-    assert_eq!((prefill.round, prefill.history + prefill.increment), (second.round, 600));
+    assert_eq!((prefill.round, prefill.history + prefill.increment), (second.round, 400));
     drop((decoding, waiting));
     decode.client.cancel_round(third.round).await.unwrap();
     decode.settled().await;

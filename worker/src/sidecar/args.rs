@@ -7,6 +7,8 @@ use std::time::Duration;
 use ampd_scheduler::{PolicyConfig, PolicyKind};
 use clap::ValueEnum;
 
+use crate::policies::policy_parser;
+
 /// Starts the scheduler beside a decode worker, with the service's OpenAI API.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -54,18 +56,18 @@ pub struct Args {
     #[arg(long, env = "AMPD_SLO_ITL", default_value = "100ms", value_parser = humantime::parse_duration)]
     pub slo_itl: Duration,
     /// Routing policy.
-    #[arg(long, env = "AMPD_POLICY", value_enum, default_value_t = Policy::Paper)]
-    pub policy: Policy,
-    /// Share of the TTFT objective under which prefill workers have slack.
+    #[arg(long, env = "AMPD_POLICY", value_parser = policy_parser(), default_value_t = PolicyKind::default())]
+    pub policy: PolicyKind,
+    /// Share of the TTFT objective under which prefill workers have slack, for `--policy paper`.
     #[arg(long, env = "AMPD_ALPHA", default_value_t = PolicyConfig::default().alpha)]
     pub alpha: f64,
-    /// Share of the ITL objective under which the decode worker has slack.
+    /// Share of the ITL objective under which the decode worker has slack, for `--policy paper`.
     #[arg(long, env = "AMPD_BETA", default_value_t = PolicyConfig::default().beta)]
     pub beta: f64,
     /// Width of the windowed means that the workers measure; signals older than this are no longer held.
     #[arg(long, env = "AMPD_WINDOW", default_value = "10s", value_parser = humantime::parse_duration)]
     pub window: Duration,
-    /// Smallest increment, tokens, that may be prefilled remotely.
+    /// Smallest increment, tokens, that may be prefilled remotely, for `--policy paper`.
     #[arg(long, env = "AMPD_MIN_REMOTE_TOKENS", default_value_t = PolicyConfig::default().min_remote_tokens)]
     pub min_remote_tokens: u32,
     /// Performance profile, JSON; without it a coarse guess is calibrated while serving.
@@ -120,28 +122,6 @@ pub struct Args {
     /// What is logged, as `tracing` filters are written.
     #[arg(long, env = "AMPD_LOG_FILTER", default_value = "info")]
     pub log_filter: String,
-}
-
-/// A routing policy's name on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Policy {
-    /// AMPD's rule.
-    Paper,
-    /// Every prefill local.
-    AlwaysLocal,
-    /// Every prefill remote.
-    AlwaysRemote,
-}
-
-impl From<Policy> for PolicyKind {
-    fn from(policy: Policy) -> Self {
-        match policy {
-            Policy::Paper => Self::Paper,
-            Policy::AlwaysLocal => Self::AlwaysLocal,
-            Policy::AlwaysRemote => Self::AlwaysRemote,
-        }
-    }
 }
 
 /// Where load signals come from.

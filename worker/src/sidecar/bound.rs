@@ -9,8 +9,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
 use super::peer::failure;
+use super::pending::UnderWay;
 use super::route::Routed;
 use super::state::Shared;
+use super::view::Arrival;
 use super::wire::{Decided, Refusal, ServeEvent, ServeRound};
 use crate::protocol::{
     ClientError, ControlClient, ErrorCode, EventStream, OpenRound, PrefillPlace, PrefillReport,
@@ -68,14 +70,17 @@ impl Shared {
         let local_only = open.prompt_logprobs.is_some();
         let member = self.member(self.own.name()).ok_or_else(Refusal::lost)?;
         let client = self.decode_client(&member).traced(Some(&trace.to_string()));
-        let opened = self.open(&client, OpenRound { session: name, ..open }, &arrived).await?;
+        let opened = self.open(&client, OpenRound { session: name.clone(), ..open }, &arrived).await?;
         let mut waiting = OpenedRound { round: Some(opened.round), client: &client, tasks: &self.tasks };
         let number = self.rounds.number(&session, rounds, self.clock.now_s());
-        let mut routed = self.route(&opened, arrived.age().as_secs_f64(), local_only).await;
+        let arrival = Arrival { session: &name, opened: &opened, age_s: arrived.age().as_secs_f64() };
+        let mut routed = self.route(arrival, local_only).await;
         if out.send(ServeEvent::Decided(decided(number, &opened, &routed))).await.is_err() {
             return Ok(());
         }
-        let started = Instant::now();
+        let stays = routed.worker.is_none() && opened.increment > 1;
+        let sizes = (opened.history, opened.increment);
+        let under_way = stays.then(|| self.pending.sent(opened.round, sizes, arrived.since()));
         let run = RunRound {
             prefill: target(&routed),
             age_ms: arrived.age_ms(),
@@ -84,9 +89,8 @@ impl Shared {
         let events =
             client.run_round(opened.round, &run).await.map_err(|error| self.worker_failed(&error))?;
         waiting.runs();
-        let alone = opened.load.running == 0 && opened.load.queued_prefills == 0;
-        let measure = alone.then_some((started, &opened));
-        self.pass_on(events, &mut routed, measure, out).await
+        let running = RunningRound { session: &name, opened: &opened, routed: &mut routed, under_way };
+        self.pass_on(events, running, out).await
     }
 
     /// Whether rounds of bindings with this epoch may run here.
@@ -127,8 +131,7 @@ impl Shared {
     async fn pass_on(
         &self,
         mut events: EventStream<RoundEvent>,
-        routed: &mut Routed,
-        mut measure: Option<(Instant, &RoundOpened)>,
+        mut running: RunningRound<'_>,
         out: &mpsc::Sender<ServeEvent>,
     ) -> Result<(), Refusal> {
         loop {
@@ -141,18 +144,8 @@ impl Shared {
             match &event {
                 RoundEvent::Ping {} => continue,
                 RoundEvent::Error(detail) => return Err(Refusal::from_detail(detail.clone())),
-                RoundEvent::Prefill(report) => {
-                    self.prefill_settled(report, routed);
-                    if report.place == PrefillPlace::Remote || report.fallback.is_some() {
-                        measure = None;
-                    }
-                }
-                RoundEvent::Tokens(_) => {
-                    if let Some((started, opened)) = measure.take() {
-                        let seconds = started.elapsed().as_secs_f64();
-                        self.estimate.prefilled(opened.history as f64, opened.increment as f64, seconds);
-                    }
-                }
+                RoundEvent::Prefill(report) => self.prefill_settled(report, &mut running),
+                RoundEvent::Tokens(_) => running.under_way = None,
                 RoundEvent::PromptLogprobs(_) | RoundEvent::Done(_) => {}
             }
             if out.send(ServeEvent::Event(event)).await.is_err() || last {
@@ -161,10 +154,14 @@ impl Shared {
         }
     }
 
-    fn prefill_settled(&self, report: &PrefillReport, routed: &mut Routed) {
-        routed.dispatch = None;
-        if let Some(worker) = &routed.worker {
+    fn prefill_settled(&self, report: &PrefillReport, running: &mut RunningRound<'_>) {
+        running.routed.dispatch = None;
+        if let Some(worker) = &running.routed.worker {
             self.signals.ended(&worker.name, report.fallback);
+            if report.place == PrefillPlace::Remote {
+                let prompt = running.opened.history + running.opened.increment;
+                self.holders.prefilled(running.session, &worker.name, prompt, self.clock.now_s());
+            }
         }
         if let Some(fallback) = report.fallback {
             self.metrics.remote_fallbacks.with([fallback.as_str()]).inc();
@@ -211,6 +208,15 @@ fn target(routed: &Routed) -> PrefillTarget {
     })
 }
 
+/// A round that runs, as far as its events matter here.
+struct RunningRound<'a> {
+    session: &'a str,
+    opened: &'a RoundOpened,
+    routed: &'a mut Routed,
+    /// Its local prefill, until its first token.
+    under_way: Option<UnderWay>,
+}
+
 /// When a round arrived at the service.
 struct Arrived {
     age: Duration,
@@ -224,6 +230,11 @@ impl Arrived {
 
     fn age(&self) -> Duration {
         self.age.saturating_add(self.seen.elapsed())
+    }
+
+    /// The moment itself; when it was first seen here where the clock does not reach back.
+    fn since(&self) -> Instant {
+        self.seen.checked_sub(self.age).unwrap_or(self.seen)
     }
 
     fn age_ms(&self) -> u64 {

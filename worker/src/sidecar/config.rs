@@ -61,7 +61,7 @@ impl Config {
             itl_s: positive("--slo-itl", args.slo_itl)?,
         };
         let policy = PolicyConfig {
-            policy: args.policy.into(),
+            policy: args.policy,
             alpha: args.alpha,
             beta: args.beta,
             min_remote_tokens: args.min_remote_tokens,
@@ -190,6 +190,7 @@ fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
 #[cfg(test)]
 #[allow(clippy::panic, reason = "a helper's failure is the test's")]
 mod tests {
+    use ampd_scheduler::PolicyKind;
     use clap::Parser;
 
     use super::*;
@@ -222,6 +223,9 @@ mod tests {
             let error = config(flags).unwrap_err().to_string();
             assert!(error.contains(named), "{error} should name {named}");
         }
+        let unknown = Cli::try_parse_from(["x", "--policy=best"]).unwrap_err().to_string();
+        assert!(unknown.contains("dynamo_conditional"), "{unknown} should name all policies");
+        assert_eq!(config(&["--policy=ppd"]).unwrap().policy.policy, PolicyKind::Ppd);
         assert!(matches!(config(&["--alpha=-1"]), Err(StartError::Policy(_))));
         assert!(config(&["--listen=0.0.0.0:80", "--allow-anonymous"]).is_ok());
         let both = ["x", "--api-keys-file=k", "--allow-anonymous"];

@@ -232,7 +232,7 @@ async fn rounds_that_outlast_the_grace_are_told() {
 #[tokio::test]
 async fn who_opens_a_round_is_told_of_the_others_one_by_one() {
     let files = Files::new();
-    let decode = files.worker(Role::Decode, &["--prefill-chunk", "1"]).await;
+    let decode = files.worker(Role::Decode, &["--policy", "paper", "--prefill-chunk", "1"]).await;
     let first = decode.open(&request("first", text(1, 5), 300)).await;
     let mut decoding = decode.client.run_round(first, &run(PrefillTarget::Local)).await.unwrap();
     while !matches!(decoding.next().await.unwrap().unwrap(), RoundEvent::Tokens(_)) {}

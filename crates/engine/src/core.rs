@@ -52,6 +52,8 @@ pub struct Engine {
     shortage: Option<Shortage>,
     /// Whether the last step left a running round waiting for a block.
     running_short: bool,
+    /// Most rows of prompts in a step, where the caller paces them.
+    paced: Option<usize>,
     /// What the sampler writes to, kept between steps.
     candidates: Vec<(u32, f32)>,
 }
@@ -75,6 +77,7 @@ impl Engine {
             next_age: 0,
             shortage: None,
             running_short: false,
+            paced: None,
             candidates: Vec::new(),
         }
     }
@@ -95,6 +98,13 @@ impl Engine {
     #[must_use]
     pub fn options(&self) -> &EngineOptions {
         &self.options
+    }
+
+    /// Bounds the rows that all prompts together have in each of the following steps, at least one; it replaces
+    /// `prefill_chunk`, which bounds those of one round. `None` gives that back. A prompt's last token alone is not
+    /// bounded: it is a row like those of the rounds that decode.
+    pub fn pace(&mut self, rows: Option<usize>) {
+        self.paced = rows.map(|rows| rows.max(1));
     }
 
     /// Whether a step has something to do.

@@ -163,6 +163,9 @@ pub fn worker(service: &Service, role: Role, place: &WorkerPlace) -> Vec<OsStrin
     flags.add("token-budget", settings.token_budget.to_string());
     flags.add("prefill-chunk", settings.prefill_chunk.to_string());
     flags.some("backend", place.backend.as_ref());
+    flags.add("policy", service.routing.policy.as_str());
+    flags.duration("slo-ttft", service.slo.ttft);
+    flags.duration("slo-itl", service.slo.itl);
     flags.add("lookahead", service.routing.lookahead.to_string());
     flags.add("postponement-cap", service.routing.postponement_cap.to_string());
     flags.duration("window", service.routing.window);

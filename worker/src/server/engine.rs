@@ -3,6 +3,7 @@
 mod core;
 mod guard;
 mod hook;
+mod pacing;
 mod snapshot;
 mod thread;
 
@@ -16,6 +17,7 @@ use tokio_util::sync::CancellationToken;
 pub(super) use self::core::Core;
 pub(super) use guard::RoundGuard;
 pub(super) use hook::Pieces;
+pub(super) use pacing::Pacing;
 pub(super) use snapshot::Snapshot;
 pub(super) use thread::EngineEnd;
 
@@ -52,13 +54,14 @@ struct Inbox {
     stop: CancellationToken,
 }
 
-/// Starts the thread. It ends when `stop` is cancelled or the engine is found broken; the receiver tells which.
+/// Starts the thread, with local prefills paced if so asked. It ends when `stop` is cancelled or the engine is found broken; the receiver tells which.
 ///
 /// # Errors
 /// When the system gives no thread.
 pub(super) fn spawn(
     engine: Engine,
     stats: Arc<Stats>,
+    pacing: Option<Pacing>,
     stop: CancellationToken,
 ) -> std::io::Result<(EngineHandle, oneshot::Receiver<EngineEnd>)> {
     let (control, control_inbox) = mpsc::channel(CONTROL_QUEUE);
@@ -67,7 +70,7 @@ pub(super) fn spawn(
     let (ended, end) = oneshot::channel();
     let inbox = Inbox { control: control_inbox, transfer: transfer_inbox, cancels, stop };
     let runtime = tokio::runtime::Handle::current();
-    let core = Core::new(engine, stats, cancel, runtime.clone());
+    let core = Core::new(engine, stats, pacing, cancel, runtime.clone());
     let (publish, load) = watch::channel(Arc::new(core.snapshot()));
     std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
         let end = thread::run(core, inbox, &publish, &runtime);

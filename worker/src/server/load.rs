@@ -122,7 +122,7 @@ fn decoding(snapshot: &Snapshot, age_s: f64) -> Vec<DecodingRound> {
 
 fn waiting(snapshot: &Snapshot, age_s: f64) -> Vec<WaitingPrefill> {
     let mut told: Vec<WaitingPrefill> = Vec::new();
-    for (round, prefill) in &snapshot.waiting {
+    for (round, prefill) in snapshot.names.iter().zip(&snapshot.waiting) {
         let full = told.len() >= MOST_TOLD;
         match told.last_mut() {
             Some(last) if full => {
@@ -191,8 +191,10 @@ mod tests {
         let snapshot = Snapshot {
             engine: EngineLoad::default(),
             decoding: vec![decoding_round; 3 * MOST_TOLD],
-            waiting: (0..MOST_TOLD as u64 + 2).map(|round| (RoundId(round), prefill)).collect(),
+            waiting: vec![prefill; MOST_TOLD + 2],
+            names: (0..MOST_TOLD as u64 + 2).map(RoundId).collect(),
             at: Instant::now(),
+            paced: None,
             step_s: 0.0,
         };
         assert_eq!(decoding(&snapshot, 0.5).len(), MOST_TOLD);

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ampd_engine::core::{EngineLoad, EngineOptions, StepReport};
+use ampd_engine::core::StepReport;
 use ampd_perfmodel::{Calibration, PerfModel, Reference};
 use ampd_scheduler::Window;
 use ampd_telemetry::WorkerMetrics;
@@ -50,25 +50,6 @@ impl Stats {
     /// What others compare this worker's speed by.
     pub(super) fn reference(&self) -> Reference {
         self.perf().reference()
-    }
-
-    /// Predicted seconds of the engine's next step: prompts in their order, under its limits, beside what decodes.
-    pub(super) fn step_s(&self, load: &EngineLoad, options: &EngineOptions) -> f64 {
-        let mut left = options.token_budget.saturating_sub(load.running_decodes);
-        let parts: Vec<(f64, f64)> = load
-            .prefills
-            .iter()
-            .map(|prefill| {
-                let rows = prefill.increment.min(options.prefill_chunk).min(left);
-                left -= rows;
-                (prefill.history as f64, rows as f64)
-            })
-            .filter(|(_, rows)| *rows > 0.0)
-            .collect();
-        if parts.is_empty() && load.running_decodes == 0 {
-            return 0.0;
-        }
-        self.perf().mixed_s(load.running_decodes as f64, load.mean_context, &parts)
     }
 
     /// Takes in a step of the engine.

@@ -14,7 +14,8 @@ use tokio::sync::mpsc;
 
 use super::guard::RoundGuard;
 use super::hook::{Pieces, PushHook};
-use super::snapshot::Snapshot;
+use super::pacing::Pacing;
+use super::snapshot::{Snapshot, step_s};
 use crate::server::stats::Stats;
 
 /// Events of a round besides its tokens: prompt log-probabilities and the end.
@@ -37,6 +38,7 @@ pub(in crate::server) struct Core {
     subscribers: HashMap<RoundId, Subscriber>,
     hook: PushHook,
     stats: Arc<Stats>,
+    pacing: Option<Pacing>,
     cancels: mpsc::UnboundedSender<RoundId>,
     /// How long the outputs of the rounds were that have ended here.
     lengths: OutputLengths,
@@ -46,11 +48,13 @@ impl Core {
     pub(super) fn new(
         engine: Engine,
         stats: Arc<Stats>,
+        pacing: Option<Pacing>,
         cancels: mpsc::UnboundedSender<RoundId>,
         runtime: Handle,
     ) -> Self {
         let hook = PushHook::new(runtime);
-        Self { engine, subscribers: HashMap::new(), hook, stats, cancels, lengths: OutputLengths::default() }
+        let (subscribers, lengths) = (HashMap::new(), OutputLengths::default());
+        Self { engine, subscribers, hook, stats, pacing, cancels, lengths }
     }
 
     /// The engine itself.
@@ -123,12 +127,15 @@ impl Core {
     /// The load now, between two steps.
     pub(in crate::server) fn snapshot(&self) -> Snapshot {
         let (engine, at) = (self.engine.load(), Instant::now());
-        let decoding = engine.decoding.iter().map(|round| self.decoding(round, at)).collect();
-        let waits = |prefill: &&WaitingPrefill| prefill.increment > 1;
-        let waiting = engine.prefills.iter().filter(waits);
-        let waiting = waiting.map(|prefill| (prefill.round, self.waiting(prefill, at))).collect();
-        let step_s = self.stats.step_s(&engine, self.engine.options());
-        Snapshot { engine, decoding, waiting, at, step_s }
+        let decoding: Vec<Decoding> = engine.decoding.iter().map(|round| self.decoding(round, at)).collect();
+        let waits = engine.prefills.iter().filter(|prefill| prefill.increment > 1);
+        let (names, waiting): (Vec<RoundId>, Vec<LocalPrefill>) =
+            waits.map(|prefill| (prefill.round, self.waiting(prefill, at))).unzip();
+        let (perf, options) = (self.stats.perf(), self.engine.options());
+        let paced = self.pacing.filter(|_| !waiting.is_empty());
+        let paced = paced.and_then(|pacing| pacing.rows(&perf, options, &engine, (&decoding, &waiting)));
+        let step_s = step_s(&perf, options, &engine, paced);
+        Snapshot { engine, decoding, waiting, names, at, paced, step_s }
     }
 
     fn decoding(&self, round: &DecodingRound, now: Instant) -> Decoding {
@@ -163,8 +170,9 @@ impl Core {
         self.engine.check_ledger()
     }
 
-    /// Runs one step and tells its events; whether it did anything.
-    pub(super) fn step(&mut self) -> Result<bool, EngineError> {
+    /// Runs one step with at most so many rows of prompts and tells its events; whether it did anything.
+    pub(super) fn step(&mut self, paced: Option<usize>) -> Result<bool, EngineError> {
+        self.engine.pace(paced);
         let started = Instant::now();
         let report = self.engine.step(started, &mut self.hook)?;
         let now = Instant::now();

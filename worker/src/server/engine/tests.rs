@@ -33,7 +33,7 @@ fn start() -> Fixture {
         Duration::from_secs(10),
     ));
     let stop = CancellationToken::new();
-    let (engine, end) = spawn(engine, stats, stop.clone()).unwrap();
+    let (engine, end) = spawn(engine, stats, None, stop.clone()).unwrap();
     Fixture { engine, end, stop }
 }
 

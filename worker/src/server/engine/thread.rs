@@ -68,10 +68,12 @@ fn work(
             return EngineEnd::Stopped;
         }
         // Before the step, with what has come since the last one.
-        load.send_replace(Arc::new(core.snapshot()));
+        let snapshot = core.snapshot();
+        let paced = snapshot.paced;
+        load.send_replace(Arc::new(snapshot));
         let mut wait = Duration::ZERO;
         if core.engine().has_work() {
-            match core.step() {
+            match core.step(paced) {
                 Ok(true) => {}
                 Ok(false) => wait = BLOCKED_PAUSE,
                 Err(error) => return EngineEnd::Broken(chain(&error)),

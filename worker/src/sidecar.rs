@@ -1,6 +1,7 @@
 //! The scheduler beside each decode worker: the service's OpenAI API, sessions with their homes and bindings, and the
 //! decision where each prefill runs.
 
+mod admission;
 mod args;
 mod auth;
 mod bound;

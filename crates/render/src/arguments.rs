@@ -210,6 +210,7 @@ pub fn sidecar(service: &Service, place: &SidecarPlace) -> Vec<OsString> {
     flags.add("beta", routing.beta.to_string());
     flags.add("min-remote-tokens", routing.min_remote_tokens.to_string());
     flags.duration("window", routing.window);
+    flags.add("overload", routing.overload.as_str());
     flags.add("on-remote-failure", routing.on_remote_failure.as_str());
     flags.add("signals", routing.signals.as_str());
     flags.some("prometheus-url", routing.prometheus_url.as_ref());

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ampd_scheduler::{PolicyConfig, PolicyKind};
+use ampd_scheduler::{Overload, PolicyConfig, PolicyKind};
 use clap::ValueEnum;
 
 use crate::policies::policy_parser;
@@ -70,6 +70,9 @@ pub struct Args {
     /// Smallest increment, tokens, that may be prefilled remotely, for `--policy paper`.
     #[arg(long, env = "AMPD_MIN_REMOTE_TOKENS", default_value_t = PolicyConfig::default().min_remote_tokens)]
     pub min_remote_tokens: u32,
+    /// What becomes of a new session while one session more would have its objectives missed.
+    #[arg(long, env = "AMPD_OVERLOAD", value_enum, default_value_t = OnOverload::Off)]
+    pub overload: OnOverload,
     /// Performance profile, JSON; without it a coarse guess is calibrated while serving.
     #[arg(long, env = "AMPD_PROFILE")]
     pub profile: Option<PathBuf>,
@@ -132,6 +135,31 @@ pub enum SignalSource {
     Direct,
     /// A Prometheus server that reads the workers.
     Prometheus,
+}
+
+/// What becomes of a new session under overload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "camelCase")]
+pub enum OnOverload {
+    /// It is let in like any other.
+    Off,
+    /// It is refused, and told when to come again.
+    Shed,
+    /// It waits, half a minute at most.
+    Queue,
+    /// It is let in behind all others.
+    BestEffort,
+}
+
+impl From<OnOverload> for Overload {
+    fn from(overload: OnOverload) -> Self {
+        match overload {
+            OnOverload::Off => Self::Off,
+            OnOverload::Shed => Self::Shed,
+            OnOverload::Queue => Self::Queue,
+            OnOverload::BestEffort => Self::BestEffort,
+        }
+    }
 }
 
 /// What a failed remote prefill means for its round.

@@ -21,6 +21,8 @@ use crate::protocol::{
 
 /// Events between the worker's stream and whoever reads them; more wait in the connection.
 const EVENTS: usize = 32;
+/// The TTFT objective of a round without one, milliseconds: queues that go by slack have it last.
+const NO_OBJECTIVE_MS: u64 = u32::MAX as u64;
 /// How long a session's last round may take to end after its client went away.
 const BUSY: Duration = Duration::from_secs(5);
 /// First pause before a busy session is tried again; doubled each time.
@@ -60,7 +62,7 @@ impl Shared {
         trace: &TraceContext,
         out: &mpsc::Sender<ServeEvent>,
     ) -> Result<(), Refusal> {
-        let ServeRound { open, aside, rounds } = round;
+        let ServeRound { open, aside, rounds, best_effort } = round;
         let arrived = Arrived::new(open.age_ms);
         self.serves(open.epoch)?;
         let session = open.session.clone();
@@ -75,7 +77,8 @@ impl Shared {
         let number = self.rounds.number(&session, rounds, self.clock.now_s());
         let arrival = Arrival { session: &name, opened: &opened, age_s: arrived.age().as_secs_f64() };
         let mut routed = self.route(arrival, local_only).await;
-        if out.send(ServeEvent::Decided(decided(number, &opened, &routed))).await.is_err() {
+        let decided = Decided { best_effort, ..decided(number, &opened, &routed) };
+        if out.send(ServeEvent::Decided(decided)).await.is_err() {
             return Ok(());
         }
         let stays = routed.worker.is_none() && opened.increment > 1;
@@ -84,7 +87,7 @@ impl Shared {
         let run = RunRound {
             prefill: target(&routed),
             age_ms: arrived.age_ms(),
-            ttft_slo_ms: (self.config.slo.ttft_s * 1e3) as u64,
+            ttft_slo_ms: if best_effort { NO_OBJECTIVE_MS } else { (self.config.slo.ttft_s * 1e3) as u64 },
         };
         let events =
             client.run_round(opened.round, &run).await.map_err(|error| self.worker_failed(&error))?;
@@ -195,6 +198,7 @@ fn decided(round: u64, opened: &RoundOpened, routed: &Routed) -> Decided {
         increment: opened.increment as u64,
         local_s: routed.decision.local_s,
         remote_s: routed.decision.remote_s,
+        best_effort: false,
     }
 }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ampd_scheduler::{PolicyConfig, SignalAges, Slo};
+use ampd_scheduler::{Overload, PolicyConfig, SignalAges, Slo};
 use http::HeaderName;
 use reqwest::Url;
 
@@ -25,6 +25,7 @@ pub(super) struct Config {
     pub workers: Workers,
     pub slo: Slo,
     pub policy: PolicyConfig,
+    pub overload: Overload,
     pub ages: SignalAges,
     pub signals: Signals,
     pub session_headers: Vec<HeaderName>,
@@ -86,6 +87,7 @@ impl Config {
             workers: workers(args)?,
             slo,
             policy,
+            overload: args.overload.into(),
             ages: SignalAges { held_s: window_s.max(ages.fresh_s), ..ages },
             signals: signals(args)?,
             session_headers: session_headers(&args.session_header)?,

@@ -69,7 +69,9 @@ impl Shared {
         let floor = after.max(known.as_ref().map_or(0, |binding| binding.epoch));
         let before = known.as_ref().map(|binding| binding.worker.as_str());
         let wish = before.or(ask.hint.as_deref()).filter(|name| Some(*name) != ask.avoid.as_deref());
-        let binding = self.bind_session(ask, floor, wish).await?;
+        let is_new = known.is_none() && ask.hint.is_none() && ask.after.is_none() && !ask.continues;
+        let best_effort = if is_new { self.admit()? } else { known.as_ref().is_some_and(|b| b.best_effort) };
+        let binding = Binding { best_effort, ..self.bind_session(ask, floor, wish).await? };
         if before.is_some() && before == ask.avoid.as_deref() && !ask.drains {
             self.metrics.bindings.with(["lost"]).inc();
         }
@@ -119,7 +121,7 @@ impl Shared {
             match acknowledged {
                 Ok(epoch) => {
                     self.members.bound(&member.name, ask.tokens);
-                    return Ok(Binding { worker: member.name.clone(), epoch });
+                    return Ok(Binding { worker: member.name.clone(), epoch, best_effort: false });
                 }
                 Err(error) => {
                     if let Some(failure) = failure(&error) {

@@ -106,6 +106,9 @@ impl OwnWorker {
             free_kv_tokens: load.free_kv_tokens,
             sessions: load.sessions,
             running: load.running,
+            mean_context: load.mean_context,
+            windowed_itl_s: load.windowed_itl_s,
+            backlog_s: load.backlog_s,
             age_ms: ((self.clock.now_s() - health.answered_s()).max(0.0) * 1e3) as u64,
         }
     }

@@ -22,15 +22,18 @@ pub struct Routing {
     /// The time over which statistics are means.
     #[schemars(schema_with = "schema::window")]
     pub window: String,
-    /// How many waiting prefills a prefill worker may reorder.
+    /// Of other policies than ampd: how many waiting prefills a prefill worker may reorder.
     #[schemars(range(min = 1, max = 5))]
     pub lookahead: i32,
-    /// How often a waiting prefill may be overtaken.
+    /// Of other policies than ampd: how often a waiting prefill may be overtaken.
     #[schemars(range(min = 0, max = 1000))]
     pub postponement_cap: i32,
     /// Of the policy paper: shorter increments are always prefilled by the decode worker, tokens.
     #[schemars(range(min = 0, max = 1_048_576))]
     pub min_remote_tokens: i32,
+    /// What becomes of a new session while one session more would have its objectives missed, by prediction. Sessions that
+    /// were let in are always served.
+    pub overload: Overload,
     /// What becomes of a round whose remote prefill failed.
     pub on_remote_failure: OnRemoteFailure,
     /// Where the load of prefill workers is read.
@@ -47,6 +50,7 @@ impl Default for Routing {
             lookahead: 3,
             postponement_cap: 3,
             min_remote_tokens: 32,
+            overload: Overload::Off,
             on_remote_failure: OnRemoteFailure::Local,
             signals: Signals::default(),
         }
@@ -100,6 +104,33 @@ impl Policy {
             Self::LlmdPrefix => "llmd_prefix",
             Self::Ppd => "ppd",
             Self::SessionAffinity => "session_affinity",
+        }
+    }
+}
+
+/// What becomes of a new session under overload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Overload {
+    /// It is let in like any other.
+    Off,
+    /// It is refused with 429, and told when to come again.
+    Shed,
+    /// Its first round waits, half a minute at most.
+    Queue,
+    /// It is let in behind all others.
+    BestEffort,
+}
+
+impl Overload {
+    /// The choice as manifests and flags write it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Off => "off",
+            Self::Shed => "shed",
+            Self::Queue => "queue",
+            Self::BestEffort => "bestEffort",
         }
     }
 }

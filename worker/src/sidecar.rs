@@ -22,6 +22,7 @@ mod home;
 mod inflight;
 mod internal;
 mod lines;
+mod live;
 mod load;
 mod lru;
 mod main;

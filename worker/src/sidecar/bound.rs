@@ -67,6 +67,7 @@ impl Shared {
         self.serves(open.epoch)?;
         let session = open.session.clone();
         let (name, _turn) = self.rounds.turn(&session, aside).await?;
+        let _live = self.own.live.round(&session);
         // The wait may have outlasted the binding.
         self.serves(open.epoch)?;
         let local_only = open.prompt_logprobs.is_some();
@@ -77,13 +78,14 @@ impl Shared {
         let number = self.rounds.number(&session, rounds, self.clock.now_s());
         let arrival = Arrival { session: &name, opened: &opened, age_s: arrived.age().as_secs_f64() };
         let mut routed = self.route(arrival, local_only).await;
+        // From now on: rounds that are routed meanwhile have to know.
+        let stays = routed.worker.is_none() && opened.increment > 1;
+        let sizes = (opened.history, opened.increment);
+        let under_way = stays.then(|| self.pending.sent(opened.round, sizes, arrived.since()));
         let decided = Decided { best_effort, ..decided(number, &opened, &routed) };
         if out.send(ServeEvent::Decided(decided)).await.is_err() {
             return Ok(());
         }
-        let stays = routed.worker.is_none() && opened.increment > 1;
-        let sizes = (opened.history, opened.increment);
-        let under_way = stays.then(|| self.pending.sent(opened.round, sizes, arrived.since()));
         let run = RunRound {
             prefill: target(&routed),
             age_ms: arrived.age_ms(),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ampd_scheduler::{Overload, PolicyConfig, SignalAges, Slo};
+use ampd_scheduler::{Binding, Overload, PolicyConfig, PolicyKind, SignalAges, Slo};
 use http::HeaderName;
 use reqwest::Url;
 
@@ -25,6 +25,8 @@ pub(super) struct Config {
     pub workers: Workers,
     pub slo: Slo,
     pub policy: PolicyConfig,
+    /// How sessions are bound.
+    pub binding: Binding,
     pub overload: Overload,
     pub ages: SignalAges,
     pub signals: Signals,
@@ -87,6 +89,8 @@ impl Config {
             workers: workers(args)?,
             slo,
             policy,
+            // As published; all others balance the sessions that are alive.
+            binding: if args.policy == PolicyKind::Paper { Binding::FreeMemory } else { Binding::Load },
             overload: args.overload.into(),
             ages: SignalAges { held_s: window_s.max(ages.fresh_s), ..ages },
             signals: signals(args)?,
@@ -192,7 +196,6 @@ fn read(flag: &'static str, path: &Path) -> Result<Vec<u8>, StartError> {
 #[cfg(test)]
 #[allow(clippy::panic, reason = "a helper's failure is the test's")]
 mod tests {
-    use ampd_scheduler::PolicyKind;
     use clap::Parser;
 
     use super::*;

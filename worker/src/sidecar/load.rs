@@ -22,6 +22,8 @@ pub(super) struct WorkerLoad {
     pub windowed_ttft_s: Option<f64>,
     /// Mean time between tokens over its window, seconds.
     pub windowed_itl_s: Option<f64>,
+    /// Tokens of KV that it has room for.
+    pub kv_tokens: u64,
     /// Tokens of KV that are free or could be freed at once.
     pub free_kv_tokens: u64,
     /// Tokens of KV that are lost with the worker: of rounds, of idle sessions and of the prefix cache.
@@ -32,6 +34,8 @@ pub(super) struct WorkerLoad {
     pub max_context: u64,
     /// Most tokens of one step; 0 where that is not told.
     pub token_budget: u32,
+    /// Predicted seconds until its present step ends; 0 where that is not told.
+    pub step_left_s: f64,
     /// Its speed, as it predicts it; zeros where that is not told.
     pub speed: Speed,
 }
@@ -60,12 +64,14 @@ impl From<&LoadReport> for WorkerLoad {
             mean_context: report.mean_context,
             windowed_ttft_s: report.windowed_ttft_s,
             windowed_itl_s: report.windowed_itl_s,
+            kv_tokens: report.kv.total.saturating_mul(BLOCK_TOKENS as u64),
             free_kv_tokens: (report.kv.free + report.kv.cached).saturating_mul(BLOCK_TOKENS as u64),
             held_kv_tokens: (report.kv.active + report.kv.leased + report.kv.cached)
                 .saturating_mul(BLOCK_TOKENS as u64),
             sessions: narrow(report.sessions),
             max_context: report.max_context,
             token_budget: narrow(report.token_budget),
+            step_left_s: report.step_left_s,
             speed: Speed { prefill_s: report.reference_prefill_s, step_s: report.reference_step_s },
         }
     }
@@ -79,7 +85,7 @@ impl WorkerLoad {
             running: self.running,
             mean_context: self.mean_context,
             queued_prefill_s: self.backlog_s,
-            step_left_s: 0.0,
+            step_left_s: self.step_left_s,
         }
     }
 }
@@ -128,11 +134,13 @@ impl WorkerLoad {
             mean_context: find("context_tokens_mean", None)?,
             windowed_ttft_s: mean("windowed_ttft_seconds")?,
             windowed_itl_s: mean("windowed_itl_seconds")?,
+            kv_tokens: count("kv_blocks", Some("total"))?.saturating_mul(BLOCK_TOKENS as u64),
             free_kv_tokens: reclaimable.saturating_mul(BLOCK_TOKENS as u64),
             held_kv_tokens: held.saturating_mul(BLOCK_TOKENS as u64),
             sessions: narrow(count("sessions", None)?),
             max_context: count("max_context_tokens", None)?,
             token_budget: narrow(whole(told("token_budget"))),
+            step_left_s: 0.0,
             speed: Speed {
                 prefill_s: told("reference_prefill_seconds"),
                 step_s: told("reference_step_seconds"),
@@ -184,11 +192,13 @@ mod tests {
             mean_context: 12.5,
             windowed_ttft_s: Some(0.25),
             windowed_itl_s: None,
+            kv_tokens: 10 * BLOCK_TOKENS as u64,
             free_kv_tokens: 6 * BLOCK_TOKENS as u64,
             held_kv_tokens: 6 * BLOCK_TOKENS as u64,
             sessions: 7,
             max_context: 320,
             token_budget: 512,
+            step_left_s: 0.0,
             speed: Speed { prefill_s: 0.5, step_s: 0.25 },
         };
         assert_eq!(WorkerLoad::parse(&text).unwrap(), expected);

@@ -41,7 +41,7 @@ impl Member {
         let unheard = BindCandidate { ready: true, ..UNKNOWN };
         let known = self.status.as_ref().map_or(unheard, |(status, at_s)| BindCandidate {
             free_kv_tokens: status.free_kv_tokens,
-            sessions: status.sessions,
+            sessions: status.live_sessions.unwrap_or(status.sessions),
             running: status.running,
             // One that answers may itself have lost sight of its worker.
             ready: status.ready && now_s - at_s <= 2.0 * self.health.silence_s(),
@@ -109,6 +109,17 @@ impl Members {
         self.with(name, |member| member.candidate(now_s)).unwrap_or(UNKNOWN)
     }
 
+    /// Tokens of KV that the largest member has room for; 0 where none has told.
+    pub(super) fn kv_tokens(&self) -> u64 {
+        let members = self.members.lock();
+        members
+            .values()
+            .filter_map(|member| member.status.as_ref())
+            .map(|(s, _)| s.kv_tokens)
+            .max()
+            .unwrap_or(0)
+    }
+
     /// The shortest predicted step with one session more, and the shortest backlog of local prefills, seconds, over the
     /// members that take sessions; infinite when none does. Each session bound since a member's last word counts as a
     /// round that decodes, and what was measured counts where it is more than what is predicted.
@@ -144,7 +155,9 @@ mod tests {
             name: name.into(),
             ready,
             free_kv_tokens,
+            kv_tokens: 0,
             sessions: 1,
+            live_sessions: None,
             running: 0,
             mean_context: 0.0,
             windowed_itl_s: None,

@@ -156,3 +156,65 @@ fn told(report: &LoadReport) -> Vec<LocalPrefill> {
 fn narrow(tokens: usize) -> u32 {
     u32::try_from(tokens).unwrap_or(u32::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use ampd_perfmodel::{PrefillSegment, Transfer};
+
+    use super::*;
+    use crate::protocol::{DecodingRound, KvBlocks, Role, WaitingPrefill};
+
+    fn report() -> LoadReport {
+        LoadReport {
+            role: Role::Decode,
+            running: 200,
+            queued_prefills: 0,
+            queued_prefill_tokens: 0,
+            backlog_s: 0.0,
+            mean_context: 0.0,
+            windowed_ttft_s: None,
+            windowed_itl_s: None,
+            kv: KvBlocks::default(),
+            sessions: 0,
+            max_context: 0,
+            token_budget: 0,
+            reference_prefill_s: 0.0,
+            reference_step_s: 0.0,
+            step_left_s: 0.0,
+            decoding: vec![DecodingRound { tokens: 1, elapsed_s: 2.0, expected: 3.0 }; 200],
+            waiting: vec![WaitingPrefill { round: 1, history: 5, increment: 7, age_s: 0.5 }; 200],
+        }
+    }
+
+    #[test]
+    fn a_worker_that_tells_too_much_is_cut_short() {
+        let report = report();
+        assert_eq!(decoding(&report)[0], Decoding { tokens: 1, elapsed_s: 2.0, expected: 3.0 });
+        assert_eq!(told(&report)[0], LocalPrefill { history: 5, remaining: 7, age_s: 0.5 });
+        assert_eq!((decoding(&report).len(), told(&report).len()), (MOST_TOLD, MOST_TOLD));
+    }
+
+    #[test]
+    fn a_prefill_keeps_a_worker_busy_with_what_it_lacks_at_its_own_speed() {
+        // A second, and a millisecond for each token.
+        let segment = PrefillSegment { max_increment: u64::MAX, k0: 1.0, k1: 1e-3, k2: 0.0 };
+        let transfer = Transfer { latency_s: 0.0, bytes_per_s: 1.0, bytes_per_token: 1.0 };
+        let model = PerfModel { prefill: vec![segment], decode: Vec::new(), transfer };
+        let opened = RoundOpened { round: 1, history: 100, increment: 200, load: report() };
+        let load = PrefillLoad { prefill_ratio: 2.0, cached_history: Some(200), ..PrefillLoad::default() };
+        let view = View {
+            arrival: Arrival { session: "s", opened: &opened, age_s: 0.0 },
+            session: 1,
+            slo: Slo { ttft_s: 1.0, itl_s: 0.1 },
+            decode: DecodeLoad::default(),
+            decoding: Vec::new(),
+            waiting: Vec::new(),
+            token_budget: u32::MAX,
+            prefills: vec![load],
+            model: Arc::new(model),
+        };
+        assert!((view.busy_s(0, None) - 2.0 * 1.1).abs() < 1e-9);
+        assert!((view.busy_s(0, Some(400)) - 2.0 * (0.25 + 0.1)).abs() < 1e-9);
+        assert_eq!(view.busy_s(1, None), 0.0);
+    }
+}

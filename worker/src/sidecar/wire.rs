@@ -126,8 +126,14 @@ pub(super) struct MemberStatus {
     pub ready: bool,
     /// Tokens of KV that are free or could be freed at once.
     pub free_kv_tokens: u64,
+    /// Tokens of KV that it has room for; 0 where that is not told.
+    #[serde(default)]
+    pub kv_tokens: u64,
     /// Sessions held.
     pub sessions: u32,
+    /// Those of them that have a round or had one a moment ago, where that is told.
+    #[serde(default)]
+    pub live_sessions: Option<u32>,
     /// Rounds that decode.
     pub running: u32,
     /// Mean context of these, tokens.

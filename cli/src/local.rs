@@ -59,7 +59,7 @@ pub(crate) struct Args {
     #[arg(long, value_parser = clap::value_parser!(u16).range(1..=i64::from(MAX_WORKERS)))]
     decode: Option<u16>,
     /// Routing policy instead of the manifest's.
-    #[arg(long, value_enum)]
+    #[arg(long, value_parser = ampd_worker::policy_parser())]
     policy: Option<ampd_worker::sidecar::Policy>,
     /// File that says who runs where, rewritten at every change and removed at the end.
     #[arg(long)]

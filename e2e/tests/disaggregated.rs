@@ -36,6 +36,7 @@ async fn local_remote_and_mixed_runs_say_the_same() {
     let local = run("always_local").await;
     let all_remote = run("always_remote").await;
     let mixed = run("paper").await;
+    let scored = run("ampd").await;
     assert_eq!(remote(&local), 0);
     // Increments of a token or so have nothing to compute elsewhere, and small ones stay where they are.
     for round in &all_remote {
@@ -46,7 +47,7 @@ async fn local_remote_and_mixed_runs_say_the_same() {
     assert!(remote(&all_remote) > 0 && remote(&mixed) > 0, "nothing was remote");
     assert!(remote(&mixed) < mixed.len(), "nothing was local");
     let mut differences = Vec::new();
-    for (name, other) in [("always_remote", &all_remote), ("paper", &mixed)] {
+    for (name, other) in [("always_remote", &all_remote), ("paper", &mixed), ("ampd", &scored)] {
         for (left, right) in local.iter().zip(other.iter()) {
             assert_eq!((left.conversation, left.number), (right.conversation, right.number));
             if left.text != right.text || parted(left, right).is_some() {

@@ -4,6 +4,7 @@ mod certificates;
 pub mod http;
 pub mod model_fetch;
 pub mod openai;
+mod policies;
 pub mod process;
 pub mod protocol;
 mod reload;
@@ -11,3 +12,5 @@ pub mod server;
 pub mod sidecar;
 pub mod text;
 pub mod topology;
+
+pub use policies::policy_parser;

@@ -17,7 +17,7 @@ mod stream;
 pub use binding::{Bind, BindAck};
 pub use client::{ClientError, ControlClient, Deadlines, http_client};
 pub use error::{ErrorBody, ErrorCode, ErrorDetail};
-pub use load::{KvBlocks, LoadReport, ORCA_HEADER, Role};
+pub use load::{DecodingRound, KvBlocks, LoadReport, MOST_TOLD, ORCA_HEADER, Role, WaitingPrefill};
 pub use moves::{
     DescribeSession, HeldSession, MAX_SESSIONS, PullSession, PulledSession, PushSession, PushedSession,
     SessionContent, Sessions,

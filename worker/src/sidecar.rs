@@ -1,6 +1,7 @@
 //! The scheduler beside each decode worker: the service's OpenAI API, sessions with their homes and bindings, and the
 //! decision where each prefill runs.
 
+mod admission;
 mod args;
 mod auth;
 mod bound;
@@ -16,10 +17,12 @@ mod error;
 mod front;
 mod headers;
 mod health;
+mod holders;
 mod home;
 mod inflight;
 mod internal;
 mod lines;
+mod live;
 mod load;
 mod lru;
 mod main;
@@ -29,6 +32,7 @@ mod moves;
 mod naming;
 mod own;
 mod peer;
+mod pending;
 mod poll;
 mod record;
 mod refusal;
@@ -42,10 +46,12 @@ mod signals;
 mod signals_prometheus;
 mod state;
 mod suspicion;
+mod view;
 mod watch;
 mod wire;
 
-pub use args::{Args, OnRemoteFailure, Policy, SignalSource};
+pub use ampd_scheduler::PolicyKind as Policy;
+pub use args::{Args, OnRemoteFailure, SignalSource};
 pub use error::StartError;
 pub use main::main;
 pub use run::{Running, start};

@@ -75,6 +75,60 @@ async fn prefills_run_where_the_policy_says_and_the_text_is_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn every_policy_serves_and_none_changes_the_text() {
+    let mut texts = std::collections::BTreeSet::new();
+    for policy in ampd_worker::sidecar::Policy::ALL {
+        let cluster = Cluster::start(Plan::new(1, 2).flags(&[&format!("--policy={policy}")])).await;
+        let answers = conversation(&cluster, "talk", 3).await;
+        let reasons: Vec<_> =
+            answers.iter().map(|answer| answer.header("x-ampd-reason").to_owned()).collect();
+        let known = |reason: &String| match policy.as_str() {
+            "ampd" => ["cheaper_local", "cheaper_remote", "stale_signals"].contains(&&**reason),
+            "dynamo_conditional" | "llmd_prefix" => {
+                ["below_threshold", "above_threshold"].contains(&&**reason)
+            }
+            "ppd" => ["first_round", "below_threshold", "above_threshold"].contains(&&**reason),
+            "session_affinity" => reason == "affinity",
+            _ => true,
+        };
+        assert!(reasons.iter().all(known), "{policy}: {reasons:?}");
+        if policy.as_str() == "session_affinity" {
+            // All of them on one prefill worker.
+            let idle = cluster.prefill.iter().map(|worker| worker.address);
+            let mut used = 0;
+            for address in idle {
+                let text = Client::new(address).get("/metrics").await.text;
+                let samples = ampd_telemetry::exposition::parse(text.as_bytes()).unwrap();
+                used += usize::from(samples.iter().any(|sample| {
+                    sample.name == "ampd_worker_prefills_total"
+                        && sample.label("outcome") == Some("ok")
+                        && sample.value > 0.0
+                }));
+            }
+            assert_eq!(used, 1);
+        }
+        texts.insert(answers.iter().map(Answer::content).collect::<Vec<_>>());
+        assert_eq!(cluster.sum("ampd_remote_fallbacks_total", &[]).await, 0.0);
+        cluster.at_rest().await;
+        cluster.stop().await;
+    }
+    assert_eq!(texts.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_signal_the_default_policy_decides_all_the_same() {
+    // Nobody answers there.
+    let flags = ["--signals=prometheus", "--prometheus-url=http://127.0.0.1:9"];
+    let cluster = Cluster::start(Plan::new(1, 1).flags(&flags)).await;
+    for answer in conversation(&cluster, "talk", 3).await {
+        let reason = answer.header("x-ampd-reason");
+        assert!(["cheaper_local", "stale_signals"].contains(&reason), "{reason}");
+    }
+    cluster.at_rest().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rounds_of_one_session_wait_for_each_other() {
     let cluster = Cluster::start(Plan::new(2, 0)).await;
     let clients = [cluster.client(0), cluster.client(1)];

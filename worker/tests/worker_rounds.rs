@@ -228,3 +228,30 @@ async fn rounds_that_outlast_the_grace_are_told() {
     assert_eq!(outcome.error, Some(ErrorCode::Draining));
     decode.ended().await.unwrap();
 }
+
+#[tokio::test]
+async fn who_opens_a_round_is_told_of_the_others_one_by_one() {
+    let files = Files::new();
+    let decode = files.worker(Role::Decode, &["--policy", "paper", "--prefill-chunk", "1"]).await;
+    let first = decode.open(&request("first", text(1, 5), 300)).await;
+    let mut decoding = decode.client.run_round(first, &run(PrefillTarget::Local)).await.unwrap();
+    while !matches!(decoding.next().await.unwrap().unwrap(), RoundEvent::Tokens(_)) {}
+
+    let second = decode.client.open_round(&request("second", text(2, 400), 5)).await.unwrap();
+    let [round] = second.load.decoding[..] else { unreachable!("{:?}", second.load) };
+    assert!(round.tokens >= 1 && round.elapsed_s >= 0.0, "{round:?}");
+    assert!((1.0..300.0).contains(&round.expected), "{round:?}");
+    assert!(second.load.waiting.is_empty() && second.load.token_budget == 512);
+    assert!(second.load.reference_prefill_s > 0.0 && second.load.reference_step_s > 0.0);
+    let waiting = decode.client.run_round(second.round, &run(PrefillTarget::Local)).await.unwrap();
+
+    // The second's prompt takes four hundred steps.
+    let third = decode.client.open_round(&request("third", text(3, 9), 5)).await.unwrap();
+    let [prefill] = third.load.waiting[..] else { unreachable!("{:?}", third.load) };
+    assert_eq!((prefill.round, prefill.history + prefill.increment), (second.round, 400));
+    drop((decoding, waiting));
+    decode.client.cancel_round(third.round).await.unwrap();
+    decode.settled().await;
+    assert!(decode.metric("ampd_worker_calibration_ratio", "decode").await > 0.0);
+    decode.stop().await;
+}

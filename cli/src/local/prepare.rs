@@ -41,11 +41,7 @@ pub(super) async fn prepare(args: &Args, stop: &CancellationToken) -> anyhow::Re
         None => manifest::model(&service)?,
     };
     if let Some(policy) = args.policy {
-        service.routing.policy = match policy {
-            PolicyArg::Paper => Policy::Paper,
-            PolicyArg::AlwaysLocal => Policy::AlwaysLocal,
-            PolicyArg::AlwaysRemote => Policy::AlwaysRemote,
-        };
+        service.routing.policy = named(policy);
     }
     within_one_machine(args, &service)?;
     let path = model::fetch(&wanted).await?;
@@ -57,6 +53,20 @@ pub(super) async fn prepare(args: &Args, stop: &CancellationToken) -> anyhow::Re
         tokio::task::spawn_blocking(move || profiles(&plan, &args, &stop)).await??
     };
     Ok(Prepared { plan, profiles })
+}
+
+/// The manifest's name of a policy.
+fn named(policy: PolicyArg) -> Policy {
+    match policy {
+        PolicyArg::Ampd => Policy::Ampd,
+        PolicyArg::Paper => Policy::Paper,
+        PolicyArg::AlwaysLocal => Policy::AlwaysLocal,
+        PolicyArg::AlwaysRemote => Policy::AlwaysRemote,
+        PolicyArg::DynamoConditional => Policy::DynamoConditional,
+        PolicyArg::LlmdPrefix => Policy::LlmdPrefix,
+        PolicyArg::Ppd => Policy::Ppd,
+        PolicyArg::SessionAffinity => Policy::SessionAffinity,
+    }
 }
 
 /// A manifest may ask for more workers than one machine is given.
@@ -155,6 +165,12 @@ mod tests {
     struct Command {
         #[command(flatten)]
         args: Args,
+    }
+
+    #[test]
+    fn manifests_and_flags_know_the_same_policies() {
+        assert_eq!(PolicyArg::ALL.map(named), Policy::ALL);
+        assert_eq!(PolicyArg::ALL.map(PolicyArg::as_str), Policy::ALL.map(Policy::as_str));
     }
 
     #[test]

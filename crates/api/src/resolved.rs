@@ -4,7 +4,7 @@ mod resolve;
 
 use std::time::Duration;
 
-use crate::service::{OnRemoteFailure, Policy, SignalSource};
+use crate::service::{OnRemoteFailure, Overload, Policy, SignalSource};
 
 /// A service.
 #[derive(Debug, Clone, PartialEq)]
@@ -114,6 +114,8 @@ pub struct Routing {
     pub postponement_cap: u32,
     /// Shorter increments are always local, tokens.
     pub min_remote_tokens: u32,
+    /// What becomes of a new session under overload.
+    pub overload: Overload,
     /// What becomes of a round whose remote prefill failed.
     pub on_remote_failure: OnRemoteFailure,
     /// Where the load of prefill workers is read.

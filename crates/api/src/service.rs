@@ -25,7 +25,7 @@ pub use pod::{
 };
 pub use prefill_scale::{AMPDPrefillScale, AMPDPrefillScaleSpec, AMPDPrefillScaleStatus};
 pub use role::{Engine, Replicas, Resources, Role};
-pub use routing::{OnRemoteFailure, Policy, Routing, SignalSource, Signals};
+pub use routing::{OnRemoteFailure, Overload, Policy, Routing, SignalSource, Signals};
 pub use security::{ApiAuth, ApiSecurity, NetworkSecurity, Security};
 pub use sessions::{Drain, Sessions};
 pub use slo::Slo;

@@ -151,7 +151,7 @@ fn source() -> impl Strategy<Value = Value> {
 }
 
 fn routing() -> impl Strategy<Value = Value> {
-    let policy = field(["paper", "always_local", "always_remote"].map(Value::from).to_vec());
+    let policy = field(["ampd", "paper", "always_local", "always_remote"].map(Value::from).to_vec());
     let signals = field(vec![
         json!({}),
         json!({"source": "prometheus"}),

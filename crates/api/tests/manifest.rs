@@ -49,7 +49,7 @@ fn a_small_manifest_has_the_defaults() {
         assert_eq!((role.threads, role.kv_cache), (None, None));
         assert_eq!(role.tensor_parallel, [1]);
     }
-    assert_eq!(service.routing.policy, Policy::Paper);
+    assert_eq!(service.routing.policy, Policy::Ampd);
     assert_eq!((service.routing.alpha, service.routing.beta), (0.8, 0.8));
     assert_eq!(service.routing.window, Duration::from_secs(10));
     assert_eq!((service.routing.lookahead, service.routing.postponement_cap), (3, 3));
@@ -174,7 +174,7 @@ fn what_is_wrong_is_told_with_field_and_line() {
         ),
         (
             "routing: {policy: best}",
-            "line 8: spec.routing.policy: is \"best\", must be one of paper, always_local, always_remote",
+            "line 8: spec.routing.policy: is \"best\", must be one of ampd, paper, always_local, always_remote, dynamo_conditional, llmd_prefix, ppd, session_affinity",
         ),
         (
             "routing: {signals: {source: prometheus}}",

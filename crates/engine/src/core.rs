@@ -23,7 +23,7 @@ use std::collections::{BTreeMap, HashMap};
 pub use error::EngineError;
 pub use event::{Event, FinishReason, PrefillPart, RoundError, StepReport, TokenLogprob};
 pub use hook::{LayerHook, NoHook};
-pub use load::EngineLoad;
+pub use load::{DecodingRound, EngineLoad, WaitingPrefill};
 pub use moves::{IdleSession, MovedSession};
 pub use request::{EngineOptions, Opened, PrefillOpened, RemoteRange, RoundId, RoundRequest};
 
@@ -52,6 +52,8 @@ pub struct Engine {
     shortage: Option<Shortage>,
     /// Whether the last step left a running round waiting for a block.
     running_short: bool,
+    /// Most rows of prompts in a step, where the caller paces them.
+    paced: Option<usize>,
     /// What the sampler writes to, kept between steps.
     candidates: Vec<(u32, f32)>,
 }
@@ -75,6 +77,7 @@ impl Engine {
             next_age: 0,
             shortage: None,
             running_short: false,
+            paced: None,
             candidates: Vec::new(),
         }
     }
@@ -95,6 +98,13 @@ impl Engine {
     #[must_use]
     pub fn options(&self) -> &EngineOptions {
         &self.options
+    }
+
+    /// Bounds the rows that all prompts together have in each of the following steps, at least one; it replaces
+    /// `prefill_chunk`, which bounds those of one round. `None` gives that back. A prompt's last token alone is not
+    /// bounded: it is a row like those of the rounds that decode.
+    pub fn pace(&mut self, rows: Option<usize>) {
+        self.paced = rows.map(|rows| rows.max(1));
     }
 
     /// Whether a step has something to do.
@@ -127,14 +137,15 @@ impl Engine {
         };
         let mut context = 0;
         for round in self.running.values().chain(self.waiting.values()).filter_map(|id| self.rounds.get(id)) {
-            if round.decodes() {
+            if let Some((tokens, left)) = round.output().filter(|_| round.decodes()) {
+                load.decoding.push(DecodingRound { round: round.id, tokens, left });
                 load.running_decodes += 1;
                 context += round.tokens.len();
             } else {
                 load.waiting_prefills += 1;
                 load.waiting_prefill_tokens += round.remaining();
-                load.prefill_parts
-                    .push(PrefillPart { history: round.computed, increment: round.remaining() });
+                let (history, increment) = (round.computed, round.remaining());
+                load.prefills.push(WaitingPrefill { round: round.id, history, increment });
             }
         }
         load.mean_context = context as f64 / load.running_decodes.max(1) as f64;

@@ -18,7 +18,7 @@ fn open_and_run(engine: &mut Engine, request: RoundRequest) -> RoundId {
 
 /// Tokens that each queued prompt has in the pool, oldest first.
 fn queued(engine: &Engine) -> Vec<usize> {
-    engine.load().prefill_parts.iter().map(|part| part.history).collect()
+    engine.load().prefills.iter().map(|part| part.history).collect()
 }
 
 #[test]

@@ -7,8 +7,8 @@ mod common;
 use std::time::{Duration, Instant};
 
 use ampd_engine::core::{
-    Engine, EngineError, EngineOptions, FinishReason, LayerHook, NoHook, RoundError, RoundId, RoundRequest,
-    Sampling,
+    DecodingRound, Engine, EngineError, EngineOptions, FinishReason, LayerHook, NoHook, RoundError, RoundId,
+    RoundRequest, Sampling,
 };
 use common::{
     EOS, Outcomes, VOCAB, alone, backends, check, content, drain, request, run, small_steps, step, text,
@@ -418,8 +418,9 @@ fn load_tells_what_waits() {
     step(&mut engine, &mut NoHook, &mut outcomes);
     let load = engine.load();
     assert_eq!((load.running_decodes, load.waiting_prefills, load.waiting_prefill_tokens), (1, 2, 80 + 50));
-    let parts: Vec<_> = load.prefill_parts.iter().map(|part| (part.history, part.increment)).collect();
+    let parts: Vec<_> = load.prefills.iter().map(|part| (part.history, part.increment)).collect();
     assert_eq!(parts, [(20, 80), (0, 50)]);
+    assert_eq!(load.decoding, [DecodingRound { round: decoding, tokens: 4, left: 36 }]);
     assert!((load.mean_context - 34.0).abs() < 1e-9);
     assert_eq!(load.ledger, engine.ledger());
 }

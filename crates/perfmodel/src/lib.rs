@@ -4,15 +4,18 @@
 //! incremental prefill need and the paper leaves out: see [`PerfModel`]. Everything here is pure: measured points come
 //! in, predictions go out.
 
+mod batches;
 mod calibration;
 mod fit;
 mod model;
 mod nnls;
 mod points;
 mod profile;
+mod reference;
 
 pub use calibration::Calibration;
 pub use fit::{FitError, fit};
 pub use model::{DecodeSegment, PerfModel, PrefillSegment, Transfer, sane};
 pub use points::{DecodePoint, Points, PrefillPoint, TransferPoint};
 pub use profile::{FORMAT_VERSION, Profile, ProfileError, Residual, Residuals};
+pub use reference::{REFERENCE_ROWS, REFERENCE_TOKENS, Reference};

@@ -168,7 +168,11 @@ impl PerfModel {
     /// The model with every prefill and decode coefficient scaled by the measured ratios of `calibration`.
     #[must_use]
     pub fn calibrated(&self, calibration: &crate::Calibration) -> Self {
-        let (prefill_ratio, decode_ratio) = (calibration.prefill_ratio(), calibration.decode_ratio());
+        self.scaled(calibration.prefill_ratio(), calibration.decode_ratio())
+    }
+
+    /// The model with every prefill and every decode coefficient scaled by a ratio of its own.
+    pub(crate) fn scaled(&self, prefill_ratio: f64, decode_ratio: f64) -> Self {
         let prefill = self.prefill.iter().map(|s| PrefillSegment {
             k0: s.k0 * prefill_ratio,
             k1: s.k1 * prefill_ratio,

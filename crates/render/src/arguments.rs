@@ -163,6 +163,9 @@ pub fn worker(service: &Service, role: Role, place: &WorkerPlace) -> Vec<OsStrin
     flags.add("token-budget", settings.token_budget.to_string());
     flags.add("prefill-chunk", settings.prefill_chunk.to_string());
     flags.some("backend", place.backend.as_ref());
+    flags.add("policy", service.routing.policy.as_str());
+    flags.duration("slo-ttft", service.slo.ttft);
+    flags.duration("slo-itl", service.slo.itl);
     flags.add("lookahead", service.routing.lookahead.to_string());
     flags.add("postponement-cap", service.routing.postponement_cap.to_string());
     flags.duration("window", service.routing.window);
@@ -207,6 +210,7 @@ pub fn sidecar(service: &Service, place: &SidecarPlace) -> Vec<OsString> {
     flags.add("beta", routing.beta.to_string());
     flags.add("min-remote-tokens", routing.min_remote_tokens.to_string());
     flags.duration("window", routing.window);
+    flags.add("overload", routing.overload.as_str());
     flags.add("on-remote-failure", routing.on_remote_failure.as_str());
     flags.add("signals", routing.signals.as_str());
     flags.some("prometheus-url", routing.prometheus_url.as_ref());

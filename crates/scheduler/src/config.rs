@@ -9,7 +9,6 @@ use crate::routing::{
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum PolicyKind {
     /// AMPD's rule.
-    #[default]
     Paper,
     /// Every prefill local.
     AlwaysLocal,
@@ -24,7 +23,60 @@ pub enum PolicyKind {
     /// One prefill worker a session.
     SessionAffinity,
     /// Ours.
+    #[default]
     Ampd,
+}
+
+impl PolicyKind {
+    /// Every policy.
+    pub const ALL: [Self; 8] = [
+        Self::Ampd,
+        Self::Paper,
+        Self::AlwaysLocal,
+        Self::AlwaysRemote,
+        Self::DynamoConditional,
+        Self::LlmdPrefix,
+        Self::Ppd,
+        Self::SessionAffinity,
+    ];
+
+    /// The policy as configuration spells it.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Paper => "paper",
+            Self::AlwaysLocal => "always_local",
+            Self::AlwaysRemote => "always_remote",
+            Self::DynamoConditional => "dynamo_conditional",
+            Self::LlmdPrefix => "llmd_prefix",
+            Self::Ppd => "ppd",
+            Self::SessionAffinity => "session_affinity",
+            Self::Ampd => "ampd",
+        }
+    }
+}
+
+impl std::fmt::Display for PolicyKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// No policy has this name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("routing.policy: there is no policy {name:?}")]
+pub struct UnknownPolicy {
+    /// The name.
+    pub name: String,
+}
+
+impl std::str::FromStr for PolicyKind {
+    type Err = UnknownPolicy;
+
+    fn from_str(name: &str) -> Result<Self, UnknownPolicy> {
+        let found = Self::ALL.into_iter().find(|policy| policy.as_str() == name);
+        found.ok_or_else(|| UnknownPolicy { name: name.to_owned() })
+    }
 }
 
 /// Routing parameters.
@@ -93,18 +145,12 @@ mod tests {
 
     #[test]
     fn each_kind_builds_its_policy() {
-        for (policy, name) in [
-            (PolicyKind::Paper, "paper"),
-            (PolicyKind::AlwaysLocal, "always_local"),
-            (PolicyKind::AlwaysRemote, "always_remote"),
-            (PolicyKind::DynamoConditional, "dynamo_conditional"),
-            (PolicyKind::LlmdPrefix, "llmd_prefix"),
-            (PolicyKind::Ppd, "ppd"),
-            (PolicyKind::SessionAffinity, "session_affinity"),
-            (PolicyKind::Ampd, "ampd"),
-        ] {
-            assert_eq!(PolicyConfig { policy, ..PolicyConfig::default() }.build().unwrap().name(), name);
+        for policy in PolicyKind::ALL {
+            let name = PolicyConfig { policy, ..PolicyConfig::default() }.build().unwrap().name();
+            assert_eq!((policy.as_str(), name.parse()), (name, Ok(policy)));
         }
+        let error = "best".parse::<PolicyKind>().unwrap_err();
+        assert_eq!(error.to_string(), "routing.policy: there is no policy \"best\"");
     }
 
     #[test]

@@ -16,6 +16,16 @@ pub struct OutputLengths {
     since: u32,
 }
 
+/// Output tokens that are expected before any round has ended.
+const FIRST_GUESS: f64 = 100.0;
+
+impl Default for OutputLengths {
+    /// A histogram that has seen nothing and expects a hundred tokens.
+    fn default() -> Self {
+        Self::new(FIRST_GUESS)
+    }
+}
+
 impl OutputLengths {
     /// A histogram that expects `mean` tokens, with the residuals of an exponential distribution, until it has seen
     /// some rounds.

@@ -16,7 +16,7 @@ pub mod staleness;
 pub mod window;
 
 pub use binding::{BindCandidate, Binding, bind, bind_by_load};
-pub use config::{ConfigError, PolicyConfig, PolicyKind};
+pub use config::{ConfigError, PolicyConfig, PolicyKind, UnknownPolicy};
 pub use inflight::InFlight;
 pub use lengths::OutputLengths;
 pub use miss::MissCurve;

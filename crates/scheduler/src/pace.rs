@@ -25,7 +25,8 @@ pub struct Pace<'a> {
     pub slo: Slo,
     /// Its load.
     pub load: DecodeLoad,
-    /// The rounds decoding, as in [`RouteInput::decoding`].
+    /// The rounds decoding, as in [`RouteInput::decoding`]; where they are fewer than [`DecodeLoad::running`], those
+    /// that are told stand for all.
     pub decoding: &'a [Decoding],
     /// The local prefills, as in [`RouteInput::waiting`].
     pub waiting: &'a [LocalPrefill],
@@ -170,7 +171,8 @@ impl<'a> Pace<'a> {
         }
         let stride = self.decoding.len().div_ceil(MOST_ROUNDS).max(1);
         let looked_at = self.decoding.len().div_ceil(stride);
-        let weight = self.decoding.len() as f64 / looked_at.max(1) as f64;
+        let all = self.decoding.len().max(self.load.running as usize);
+        let weight = all as f64 / looked_at.max(1) as f64;
         self.decoding.iter().step_by(stride).map(|decoding| row(decoding, weight)).collect()
     }
 }

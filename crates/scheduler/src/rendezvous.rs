@@ -15,6 +15,12 @@ fn weight(key: &str, member: &str) -> u64 {
     hash ^ (hash >> 31)
 }
 
+/// A number for a key that is the same everywhere.
+#[must_use]
+pub fn number(key: &str) -> u64 {
+    weight(key, "")
+}
+
 /// Indices of `members` in the order in which they own `key`: the first is its home, the next takes over when the first
 /// is gone.
 #[must_use]

@@ -4,7 +4,7 @@
 
 use ampd_perfmodel::{DecodeSegment, PerfModel, PrefillSegment, Transfer};
 use ampd_scheduler::{
-    AlwaysLocal, AlwaysRemote, Ampd, Decision, DecodeLoad, Decoding, DynamoConditional, LlmdPrefix,
+    AlwaysLocal, AlwaysRemote, Ampd, Costs, Decision, DecodeLoad, Decoding, DynamoConditional, LlmdPrefix,
     LocalPrefill, Paper, Ppd, PrefillLoad, Reason, RouteInput, RoutingPolicy, SessionAffinity, Slo, Target,
 };
 use proptest::prelude::*;
@@ -175,6 +175,31 @@ fn the_fixed_policies_do_as_they_say() {
 fn cached_history_makes_a_worker_cheaper() {
     let warm = PrefillLoad { cached_history: Some(100), ..READY };
     assert_eq!(decide(&AlwaysRemote, 100, CALM, &[READY, warm]).target, Target::Remote(1));
+}
+
+#[test]
+fn the_workers_that_finish_first_are_worth_asking() {
+    let away = PrefillLoad { ready: false, ..READY };
+    let queued = |backlog_s| PrefillLoad { backlog_s, ..READY };
+    let prefills = [queued(3.0), away, queued(1.0), queued(1.0), queued(2.0)];
+    let model = model();
+    let ranked = |count| {
+        let input = RouteInput {
+            session: 7,
+            history: 100,
+            increment: 100,
+            slo: Slo { ttft_s: 1.0, itl_s: 0.1 },
+            age_s: 0.0,
+            decode: CALM,
+            decoding: &[],
+            waiting: &[],
+            token_budget: 512,
+            prefills: &prefills,
+            model: &model,
+        };
+        Costs::ranked(&input, count)
+    };
+    assert_eq!((ranked(2), ranked(9)), (vec![2, 3], vec![2, 3, 4, 0]));
 }
 
 #[test]

@@ -215,3 +215,16 @@ fn chunks_are_small_while_rounds_are_near_their_objective() {
     assert!(urgent.chunk().unwrap() >= 1024, "{:?}", urgent.chunk());
     assert_eq!(Case::new(1, &[]).decoding_at(0.5).chunk(), None);
 }
+
+#[test]
+fn some_rounds_that_are_told_stand_for_all() {
+    let case = Case::new(3000, &[worker(0.35)]).decoding_at(0.9);
+    let model = model();
+    let all = case.input(&model);
+    let some = RouteInput { decoding: &case.decoding[..5], ..all };
+    let cost = |input: &RouteInput<'_>| {
+        let pace = Pace::of(input, MissCurve::TTFT_ROUTED, MissCurve::ITL, 0.01);
+        pace.added(LocalPrefill { history: 1000, remaining: 3000, age_s: 0.0 }).unwrap().0
+    };
+    assert!((cost(&all) - cost(&some)).abs() < 1e-9, "{} {}", cost(&all), cost(&some));
+}

@@ -40,6 +40,12 @@ pub struct LoadSample {
     pub sessions: u64,
     /// Longest prompt with its output, tokens.
     pub max_context_tokens: u64,
+    /// Most tokens of one step.
+    pub token_budget: u64,
+    /// Predicted time of a prefill of 512 tokens without history, seconds.
+    pub reference_prefill_seconds: f64,
+    /// Predicted time of a step of 8 rounds with 512 tokens each, seconds.
+    pub reference_step_seconds: f64,
     /// Whether the worker takes work.
     pub ready: bool,
 }
@@ -67,6 +73,9 @@ impl WorkerMetrics {
             }
             self.sessions.set(load.sessions as f64);
             self.max_context_tokens.set(load.max_context_tokens as f64);
+            self.token_budget.set(load.token_budget as f64);
+            self.reference_prefill_seconds.set(load.reference_prefill_seconds);
+            self.reference_step_seconds.set(load.reference_step_seconds);
             self.ready.set(f64::from(u8::from(load.ready)));
         });
     }

@@ -133,6 +133,9 @@ fn the_load_is_what_routing_reads_and_no_more() {
         kv_blocks: KvBlocks { total: 10, free: 4, active: 3, leased: 2, cached: 1 },
         sessions: 5,
         max_context_tokens: 320,
+        token_budget: 512,
+        reference_prefill_seconds: 0.4,
+        reference_step_seconds: 0.02,
         ready: true,
     };
     metrics.set_load(&load);
@@ -146,6 +149,9 @@ fn the_load_is_what_routing_reads_and_no_more() {
     assert!(value(&samples, "ampd_worker_windowed_itl_seconds").is_nan());
     assert_eq!(value(&samples, "ampd_worker_ready"), 1.0);
     assert_eq!(value(&samples, "ampd_worker_max_context_tokens"), 320.0);
+    assert_eq!(value(&samples, "ampd_worker_token_budget"), 512.0);
+    assert_eq!(value(&samples, "ampd_worker_reference_prefill_seconds"), 0.4);
+    assert_eq!(value(&samples, "ampd_worker_reference_step_seconds"), 0.02);
     let class = |class: &str| {
         let wanted = |s: &&Sample| s.name == "ampd_worker_kv_blocks" && s.label("class") == Some(class);
         samples.iter().find(wanted).unwrap().value

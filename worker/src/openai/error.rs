@@ -12,6 +12,9 @@ use serde_json::{Value, json};
 /// Tells OpenAI's clients whether to send the request again, whatever the status.
 const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
 
+/// Says that the service refuses new sessions, as it says on answers to rounds what becomes of them under overload.
+const OVERLOAD: HeaderName = HeaderName::from_static("x-ampd-overload");
+
 /// Most characters of a message: what it quotes of the request may be long.
 const MAX_MESSAGE: usize = 500;
 
@@ -147,6 +150,9 @@ impl IntoResponse for ApiError {
         let headers = response.headers_mut();
         if let Some(after) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(after.as_secs().max(1)));
+        }
+        if self.status == StatusCode::TOO_MANY_REQUESTS {
+            headers.insert(OVERLOAD, HeaderValue::from_static("shed"));
         }
         if let Some(retry) = self.should_retry {
             let value = if retry { "true" } else { "false" };

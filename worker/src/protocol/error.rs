@@ -26,6 +26,8 @@ pub enum ErrorCode {
     KvExhausted,
     /// A queue or a table is full: try again later.
     Overloaded,
+    /// One session more would have its objectives missed: come again later.
+    Saturated,
     /// The worker shuts down.
     Draining,
     /// The worker cannot serve now.
@@ -62,6 +64,7 @@ impl ErrorCode {
             Self::WrongState => "wrong_state",
             Self::KvExhausted => "kv_exhausted",
             Self::Overloaded => "overloaded",
+            Self::Saturated => "saturated",
             Self::Draining => "draining",
             Self::NotReady => "not_ready",
             Self::WrongRole => "wrong_role",
@@ -84,6 +87,7 @@ impl ErrorCode {
             }
             Self::UnknownRound | Self::WrongRole => StatusCode::NOT_FOUND,
             Self::StaleEpoch | Self::SessionBusy | Self::WrongState | Self::Cancelled => StatusCode::CONFLICT,
+            Self::Saturated => StatusCode::TOO_MANY_REQUESTS,
             Self::KvExhausted | Self::Overloaded | Self::Draining | Self::NotReady => {
                 StatusCode::SERVICE_UNAVAILABLE
             }

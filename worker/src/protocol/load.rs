@@ -43,7 +43,35 @@ pub struct KvBlocks {
     pub cached: u64,
 }
 
-/// A worker's load.
+/// Most entries of each list of a report: more rounds than a step has rows tell nothing new.
+pub const MOST_TOLD: usize = 64;
+
+/// A round that decodes.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct DecodingRound {
+    /// Output tokens so far.
+    pub tokens: u32,
+    /// Seconds since its first output token.
+    pub elapsed_s: f64,
+    /// Output tokens that are expected to follow.
+    pub expected: f64,
+}
+
+/// A local prefill that waits or runs.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct WaitingPrefill {
+    /// The round's name, as in [`super::RoundOpened::round`].
+    pub round: u64,
+    /// Tokens whose KV is there.
+    pub history: u32,
+    /// Tokens still to compute.
+    pub increment: u32,
+    /// Seconds since its round arrived at the service.
+    pub age_s: f64,
+}
+
+/// A worker's load. Fields that are not in every version of it have defaults that say nothing, and unknown ones are
+/// ignored, so that members of different versions understand each other.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct LoadReport {
     /// The worker's role.
@@ -69,6 +97,25 @@ pub struct LoadReport {
     pub sessions: u64,
     /// Longest prompt with its output that it can hold, tokens.
     pub max_context: u64,
+    /// Most tokens of one step; 0 where that is not told.
+    #[serde(default)]
+    pub token_budget: u64,
+    /// Predicted seconds of a prefill of 512 tokens without history, as corrected by what was measured; 0 where that is
+    /// not told.
+    #[serde(default)]
+    pub reference_prefill_s: f64,
+    /// Predicted seconds of a decode step of 8 rounds with 512 tokens each, likewise.
+    #[serde(default)]
+    pub reference_step_s: f64,
+    /// Predicted seconds until the present step ends.
+    #[serde(default)]
+    pub step_left_s: f64,
+    /// The rounds that decode, one by one, at most [`MOST_TOLD`]: told to whoever opens a round.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub decoding: Vec<DecodingRound>,
+    /// The local prefills in the order in which they are served, likewise; the last entry stands for all that follow.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub waiting: Vec<WaitingPrefill>,
 }
 
 impl LoadReport {
@@ -116,6 +163,12 @@ mod tests {
             kv: KvBlocks { total: 10, free: 5, active: 2, leased: 1, cached: 2 },
             sessions: 4,
             max_context: 320,
+            token_budget: 512,
+            reference_prefill_s: 0.4,
+            reference_step_s: 0.02,
+            step_left_s: 0.01,
+            decoding: vec![DecodingRound { tokens: 4, elapsed_s: 0.1, expected: 60.0 }],
+            waiting: vec![WaitingPrefill { round: 7, history: 10, increment: 40, age_s: 0.3 }],
         };
         assert_eq!(
             report.to_orca(),
@@ -126,5 +179,15 @@ mod tests {
         );
         let back: LoadReport = serde_json::from_str(&serde_json::to_string(&report).unwrap()).unwrap();
         assert_eq!(back, report);
+    }
+
+    #[test]
+    fn reports_of_other_versions_are_read() {
+        let text = r#"{"role":"decode","running":1,"queued_prefills":0,"queued_prefill_tokens":0,"backlog_s":0.0,
+            "mean_context":3.0,"windowed_ttft_s":null,"windowed_itl_s":null,"kv":{"total":1,"free":1,"active":0,
+            "leased":0,"cached":0},"sessions":1,"max_context":32,"of_tomorrow":{"x":1}}"#;
+        let report: LoadReport = serde_json::from_str(text).unwrap();
+        assert_eq!((report.running, report.token_budget, report.reference_prefill_s), (1, 0, 0.0));
+        assert!(report.decoding.is_empty() && report.waiting.is_empty());
     }
 }

@@ -5,7 +5,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use ampd_engine::BackendKind;
+use ampd_scheduler::{PolicyKind, Slo};
 
+use crate::policies::policy_parser;
 use crate::protocol::Role;
 
 /// Runs an engine worker: a prefill worker computes KV for others, a decode worker owns sessions and decodes.
@@ -73,10 +75,20 @@ pub struct Args {
     /// Width of the windowed means of TTFT and ITL, which routing goes by.
     #[arg(long, env = "AMPD_WINDOW", default_value = "10s", value_parser = parse_window)]
     pub window: Duration,
-    /// Queued prefills that are looked at for a better order.
+    /// The service's routing policy. Under ampd a decode worker decides at each step how many tokens of its prefills the
+    /// step takes in, by the two objectives and in place of --prefill-chunk, and a prefill worker's queue goes by slack.
+    #[arg(long, env = "AMPD_POLICY", value_parser = policy_parser(), default_value_t = PolicyKind::default())]
+    pub policy: PolicyKind,
+    /// Objective of the time to first token, from a round's arrival.
+    #[arg(long, env = "AMPD_SLO_TTFT", default_value = "2s", value_parser = parse_objective)]
+    pub slo_ttft: Duration,
+    /// Objective of the mean time between tokens of a round.
+    #[arg(long, env = "AMPD_SLO_ITL", default_value = "100ms", value_parser = parse_objective)]
+    pub slo_itl: Duration,
+    /// Queued prefills that are looked at for a better order, under other policies than ampd.
     #[arg(long, env = "AMPD_LOOKAHEAD", default_value = "3", value_parser = clap::value_parser!(u8).range(1..=5))]
     pub lookahead: u8,
-    /// How often a queued prefill may be overtaken.
+    /// How often a queued prefill may be overtaken, likewise.
     #[arg(long, env = "AMPD_POSTPONEMENT_CAP", default_value = "3")]
     pub postponement_cap: u32,
     /// How long running rounds may go on after SIGTERM.
@@ -93,13 +105,25 @@ pub struct Args {
     pub log_filter: String,
 }
 
-/// Longest window.
-const LONGEST_WINDOW: Duration = Duration::from_hours(24 * 7);
+impl Args {
+    /// The objectives.
+    pub(super) fn slo(&self) -> Slo {
+        Slo { ttft_s: self.slo_ttft.as_secs_f64(), itl_s: self.slo_itl.as_secs_f64() }
+    }
+}
+
+/// Longest window or objective.
+const LONGEST: Duration = Duration::from_hours(24 * 7);
+
+/// Reads an objective: nothing takes no time.
+fn parse_objective(text: &str) -> Result<Duration, String> {
+    parse_window(text)
+}
 
 /// Reads the width of a window: a mean over no time has no samples.
 fn parse_window(text: &str) -> Result<Duration, String> {
     let window = humantime::parse_duration(text).map_err(|error| error.to_string())?;
-    if window.is_zero() || window > LONGEST_WINDOW {
+    if window.is_zero() || window > LONGEST {
         return Err("it is not above 0 and at most 7 days".to_owned());
     }
     Ok(window)
@@ -171,6 +195,8 @@ mod tests {
             &["--window", "0s"],
             &["--window", "8days"],
             &["--token-budget", "65537"],
+            &["--policy", "best"],
+            &["--slo-itl", "0ms"],
         ] {
             assert!(parse(bad).is_err(), "{bad:?}");
         }

@@ -72,6 +72,9 @@ async fn metrics_load(State(front): State<Arc<Front>>) -> Result<Response, ApiEr
 fn refresh(front: &Front) {
     let Some(worker) = front.worker.get() else { return };
     front.metrics.set_load(&sample(&worker.load.report(), front.life.is_ready()));
+    let (prefill, decode) = worker.stats.ratios();
+    front.metrics.calibration_ratio.with(["prefill"]).set(prefill);
+    front.metrics.calibration_ratio.with(["decode"]).set(decode);
     if let Side::Decode(side) = &worker.side {
         front.metrics.leases.set(side.leases.live() as f64);
     }

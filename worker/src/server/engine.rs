@@ -3,18 +3,22 @@
 mod core;
 mod guard;
 mod hook;
+mod pacing;
+mod snapshot;
 mod thread;
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use ampd_engine::core::{Engine, EngineLoad, RoundId};
+use ampd_engine::core::{Engine, RoundId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(super) use self::core::Core;
 pub(super) use guard::RoundGuard;
 pub(super) use hook::Pieces;
+pub(super) use pacing::Pacing;
+pub(super) use snapshot::Snapshot;
 pub(super) use thread::EngineEnd;
 
 use super::stats::Stats;
@@ -38,7 +42,7 @@ pub(super) struct EngineGone;
 pub(super) struct EngineHandle {
     control: mpsc::Sender<Job>,
     transfer: mpsc::Sender<Job>,
-    load: watch::Receiver<Arc<EngineLoad>>,
+    load: watch::Receiver<Arc<Snapshot>>,
 }
 
 /// What the thread receives.
@@ -50,23 +54,24 @@ struct Inbox {
     stop: CancellationToken,
 }
 
-/// Starts the thread. It ends when `stop` is cancelled or the engine is found broken; the receiver tells which.
+/// Starts the thread, with local prefills paced if so asked. It ends when `stop` is cancelled or the engine is found broken; the receiver tells which.
 ///
 /// # Errors
 /// When the system gives no thread.
 pub(super) fn spawn(
     engine: Engine,
     stats: Arc<Stats>,
+    pacing: Option<Pacing>,
     stop: CancellationToken,
 ) -> std::io::Result<(EngineHandle, oneshot::Receiver<EngineEnd>)> {
     let (control, control_inbox) = mpsc::channel(CONTROL_QUEUE);
     let (transfer, transfer_inbox) = mpsc::channel(TRANSFER_QUEUE);
     let (cancel, cancels) = mpsc::unbounded_channel();
-    let (publish, load) = watch::channel(Arc::new(engine.load()));
     let (ended, end) = oneshot::channel();
     let inbox = Inbox { control: control_inbox, transfer: transfer_inbox, cancels, stop };
     let runtime = tokio::runtime::Handle::current();
-    let core = Core::new(engine, stats, cancel, runtime.clone());
+    let core = Core::new(engine, stats, pacing, cancel, runtime.clone());
+    let (publish, load) = watch::channel(Arc::new(core.snapshot()));
     std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
         let end = thread::run(core, inbox, &publish, &runtime);
         // Nobody listens any more if the process is on its way out.
@@ -98,13 +103,13 @@ impl EngineHandle {
         enqueue(&self.transfer, job).await
     }
 
-    /// The load after the last step.
-    pub(super) fn load(&self) -> Arc<EngineLoad> {
+    /// The load before the present step.
+    pub(super) fn load(&self) -> Arc<Snapshot> {
         self.load.borrow().clone()
     }
 
     /// A receiver that sees every change of the load.
-    pub(super) fn watch_load(&self) -> watch::Receiver<Arc<EngineLoad>> {
+    pub(super) fn watch_load(&self) -> watch::Receiver<Arc<Snapshot>> {
         self.load.clone()
     }
 }

@@ -7,7 +7,7 @@ mod task;
 
 pub(super) use dispatch::{Dispatch, dispatch};
 pub(super) use handler::prefill;
-pub(super) use queue::{Order, Queue};
+pub(super) use queue::Queue;
 
 use std::sync::Arc;
 

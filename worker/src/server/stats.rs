@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use ampd_engine::core::StepReport;
-use ampd_perfmodel::{Calibration, PerfModel};
+use ampd_perfmodel::{Calibration, PerfModel, Reference};
 use ampd_scheduler::Window;
 use ampd_telemetry::WorkerMetrics;
 use parking_lot::Mutex;
@@ -41,6 +41,17 @@ impl Stats {
         self.perf.calibrated(&self.state.lock().calibration)
     }
 
+    /// How far the performance model is off: measured over predicted time of prefills and of decode steps.
+    pub(super) fn ratios(&self) -> (f64, f64) {
+        let calibration = self.state.lock().calibration;
+        (calibration.prefill_ratio(), calibration.decode_ratio())
+    }
+
+    /// What others compare this worker's speed by.
+    pub(super) fn reference(&self) -> Reference {
+        self.perf().reference()
+    }
+
     /// Takes in a step of the engine.
     pub(super) fn step(&self, report: &StepReport, took: Duration) {
         let took = took.as_secs_f64();
@@ -50,7 +61,6 @@ impl Stats {
         let decode = self.perf.decode_s(report.decode_rows as f64, report.mean_decode_context);
         let parts: Vec<(f64, f64)> =
             report.prefill_parts.iter().map(|part| (part.history as f64, part.increment as f64)).collect();
-        // A mixed step says nothing about either kind alone.
         match (report.decode_rows > 0, report.prefill_rows > 0) {
             (true, false) => {
                 metrics.step_seconds.with(["decode"]).observe(took);
@@ -60,7 +70,12 @@ impl Stats {
                 metrics.step_seconds.with(["prefill"]).observe(took);
                 self.state.lock().calibration.prefill(self.perf.prefill_batch_s(&parts), took);
             }
-            (true, true) => metrics.step_seconds.with(["mixed"]).observe(took),
+            (true, true) => {
+                metrics.step_seconds.with(["mixed"]).observe(took);
+                let rows = report.decode_rows as f64;
+                let mixed = self.perf.mixed_s(rows, report.mean_decode_context, &parts);
+                self.state.lock().calibration.mixed(decode, mixed, took);
+            }
             (false, false) => {}
         }
     }

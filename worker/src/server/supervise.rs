@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use ampd_kv::tls::{Identity, Role as Member};
 use ampd_kv::{KvClient, KvServer, Leases, Limits};
+use ampd_scheduler::{Order, PolicyKind};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep};
@@ -14,14 +15,14 @@ use tokio_util::task::TaskTracker;
 
 use super::Args;
 use super::control::router;
-use super::engine::{self, EngineEnd};
+use super::engine::{self, EngineEnd, Pacing};
 use super::front::{Front, Side, Worker};
 use super::kv_store::{EngineStore, KvMetrics};
 use super::load::Load;
 use super::load_model::{Loaded, load};
 use super::moves::MoveSide;
 use super::phase::Phase;
-use super::prefill::{Dispatch, Order, PrefillSide, Queue, dispatch};
+use super::prefill::{Dispatch, PrefillSide, Queue, dispatch};
 use super::rounds::{DecodeSide, RoundTable};
 use super::start::ServerError;
 use super::stats::Stats;
@@ -140,19 +141,20 @@ impl Context<'_> {
         let options = engine.options().clone();
         let stats = Arc::new(Stats::new(perf, self.front.metrics.clone(), self.args.window));
         let (stop_engine, stop_tasks) = (CancellationToken::new(), CancellationToken::new());
-        let (engine, end) =
-            engine::spawn(engine, stats.clone(), stop_engine.clone()).map_err(ServerError::Process)?;
         let args = self.args;
-        let order = Order { lookahead: args.lookahead.into(), cap: args.postponement_cap };
+        let scored = args.policy == PolicyKind::Ampd;
+        let paces = scored && args.role == Role::Decode;
+        let pacing = paces.then(|| Pacing { slo: args.slo() });
+        let (engine, end) = engine::spawn(engine, stats.clone(), pacing, stop_engine.clone())
+            .map_err(ServerError::Process)?;
+        let order = if scored {
+            Order::SLACK
+        } else {
+            Order::Head { lookahead: args.lookahead.into(), cap: args.postponement_cap }
+        };
         let queue = (args.role == Role::Prefill).then(|| Arc::new(Queue::new(order)));
-        let load = Load::new(
-            args.role,
-            engine.clone(),
-            stats.clone(),
-            queue.clone(),
-            options.prefill_chunk,
-            max_context,
-        );
+        let load =
+            Load::new(args.role, engine.clone(), stats.clone(), queue.clone(), options.clone(), max_context);
         let load = Arc::new(load);
         let tasks = TaskTracker::new();
         let kv = KvClient::new(self.kv_client, fingerprint, Limits::default())

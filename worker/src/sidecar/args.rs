@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use ampd_scheduler::{PolicyConfig, PolicyKind};
+use ampd_scheduler::{Overload, PolicyConfig, PolicyKind};
 use clap::ValueEnum;
+
+use crate::policies::policy_parser;
 
 /// Starts the scheduler beside a decode worker, with the service's OpenAI API.
 #[derive(Debug, Clone, clap::Args)]
@@ -54,20 +56,23 @@ pub struct Args {
     #[arg(long, env = "AMPD_SLO_ITL", default_value = "100ms", value_parser = humantime::parse_duration)]
     pub slo_itl: Duration,
     /// Routing policy.
-    #[arg(long, env = "AMPD_POLICY", value_enum, default_value_t = Policy::Paper)]
-    pub policy: Policy,
-    /// Share of the TTFT objective under which prefill workers have slack.
+    #[arg(long, env = "AMPD_POLICY", value_parser = policy_parser(), default_value_t = PolicyKind::default())]
+    pub policy: PolicyKind,
+    /// Share of the TTFT objective under which prefill workers have slack, for `--policy paper`.
     #[arg(long, env = "AMPD_ALPHA", default_value_t = PolicyConfig::default().alpha)]
     pub alpha: f64,
-    /// Share of the ITL objective under which the decode worker has slack.
+    /// Share of the ITL objective under which the decode worker has slack, for `--policy paper`.
     #[arg(long, env = "AMPD_BETA", default_value_t = PolicyConfig::default().beta)]
     pub beta: f64,
     /// Width of the windowed means that the workers measure; signals older than this are no longer held.
     #[arg(long, env = "AMPD_WINDOW", default_value = "10s", value_parser = humantime::parse_duration)]
     pub window: Duration,
-    /// Smallest increment, tokens, that may be prefilled remotely.
+    /// Smallest increment, tokens, that may be prefilled remotely, for `--policy paper`.
     #[arg(long, env = "AMPD_MIN_REMOTE_TOKENS", default_value_t = PolicyConfig::default().min_remote_tokens)]
     pub min_remote_tokens: u32,
+    /// What becomes of a new session while one session more would have its objectives missed.
+    #[arg(long, env = "AMPD_OVERLOAD", value_enum, default_value_t = OnOverload::Off)]
+    pub overload: OnOverload,
     /// Performance profile, JSON; without it a coarse guess is calibrated while serving.
     #[arg(long, env = "AMPD_PROFILE")]
     pub profile: Option<PathBuf>,
@@ -122,28 +127,6 @@ pub struct Args {
     pub log_filter: String,
 }
 
-/// A routing policy's name on the command line.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-#[value(rename_all = "snake_case")]
-pub enum Policy {
-    /// AMPD's rule.
-    Paper,
-    /// Every prefill local.
-    AlwaysLocal,
-    /// Every prefill remote.
-    AlwaysRemote,
-}
-
-impl From<Policy> for PolicyKind {
-    fn from(policy: Policy) -> Self {
-        match policy {
-            Policy::Paper => Self::Paper,
-            Policy::AlwaysLocal => Self::AlwaysLocal,
-            Policy::AlwaysRemote => Self::AlwaysRemote,
-        }
-    }
-}
-
 /// Where load signals come from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 #[value(rename_all = "snake_case")]
@@ -152,6 +135,31 @@ pub enum SignalSource {
     Direct,
     /// A Prometheus server that reads the workers.
     Prometheus,
+}
+
+/// What becomes of a new session under overload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[value(rename_all = "camelCase")]
+pub enum OnOverload {
+    /// It is let in like any other.
+    Off,
+    /// It is refused, and told when to come again.
+    Shed,
+    /// It waits, half a minute at most.
+    Queue,
+    /// It is let in behind all others.
+    BestEffort,
+}
+
+impl From<OnOverload> for Overload {
+    fn from(overload: OnOverload) -> Self {
+        match overload {
+            OnOverload::Off => Self::Off,
+            OnOverload::Shed => Self::Shed,
+            OnOverload::Queue => Self::Queue,
+            OnOverload::BestEffort => Self::BestEffort,
+        }
+    }
 }
 
 /// What a failed remote prefill means for its round.

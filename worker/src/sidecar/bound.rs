@@ -9,8 +9,10 @@ use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
 use super::peer::failure;
+use super::pending::UnderWay;
 use super::route::Routed;
 use super::state::Shared;
+use super::view::Arrival;
 use super::wire::{Decided, Refusal, ServeEvent, ServeRound};
 use crate::protocol::{
     ClientError, ControlClient, ErrorCode, EventStream, OpenRound, PrefillPlace, PrefillReport,
@@ -19,6 +21,8 @@ use crate::protocol::{
 
 /// Events between the worker's stream and whoever reads them; more wait in the connection.
 const EVENTS: usize = 32;
+/// The TTFT objective of a round without one, milliseconds: queues that go by slack have it last.
+const NO_OBJECTIVE_MS: u64 = u32::MAX as u64;
 /// How long a session's last round may take to end after its client went away.
 const BUSY: Duration = Duration::from_secs(5);
 /// First pause before a busy session is tried again; doubled each time.
@@ -58,35 +62,40 @@ impl Shared {
         trace: &TraceContext,
         out: &mpsc::Sender<ServeEvent>,
     ) -> Result<(), Refusal> {
-        let ServeRound { open, aside, rounds } = round;
+        let ServeRound { open, aside, rounds, best_effort } = round;
         let arrived = Arrived::new(open.age_ms);
         self.serves(open.epoch)?;
         let session = open.session.clone();
         let (name, _turn) = self.rounds.turn(&session, aside).await?;
+        let _live = self.own.live.round(&session);
         // The wait may have outlasted the binding.
         self.serves(open.epoch)?;
         let local_only = open.prompt_logprobs.is_some();
         let member = self.member(self.own.name()).ok_or_else(Refusal::lost)?;
         let client = self.decode_client(&member).traced(Some(&trace.to_string()));
-        let opened = self.open(&client, OpenRound { session: name, ..open }, &arrived).await?;
+        let opened = self.open(&client, OpenRound { session: name.clone(), ..open }, &arrived).await?;
         let mut waiting = OpenedRound { round: Some(opened.round), client: &client, tasks: &self.tasks };
         let number = self.rounds.number(&session, rounds, self.clock.now_s());
-        let mut routed = self.route(&opened, arrived.age().as_secs_f64(), local_only).await;
-        if out.send(ServeEvent::Decided(decided(number, &opened, &routed))).await.is_err() {
+        let arrival = Arrival { session: &name, opened: &opened, age_s: arrived.age().as_secs_f64() };
+        let mut routed = self.route(arrival, local_only).await;
+        // From now on: rounds that are routed meanwhile have to know.
+        let stays = routed.worker.is_none() && opened.increment > 1;
+        let sizes = (opened.history, opened.increment);
+        let under_way = stays.then(|| self.pending.sent(opened.round, sizes, arrived.since()));
+        let decided = Decided { best_effort, ..decided(number, &opened, &routed) };
+        if out.send(ServeEvent::Decided(decided)).await.is_err() {
             return Ok(());
         }
-        let started = Instant::now();
         let run = RunRound {
             prefill: target(&routed),
             age_ms: arrived.age_ms(),
-            ttft_slo_ms: (self.config.slo.ttft_s * 1e3) as u64,
+            ttft_slo_ms: if best_effort { NO_OBJECTIVE_MS } else { (self.config.slo.ttft_s * 1e3) as u64 },
         };
         let events =
             client.run_round(opened.round, &run).await.map_err(|error| self.worker_failed(&error))?;
         waiting.runs();
-        let alone = opened.load.running == 0 && opened.load.queued_prefills == 0;
-        let measure = alone.then_some((started, &opened));
-        self.pass_on(events, &mut routed, measure, out).await
+        let running = RunningRound { session: &name, opened: &opened, routed: &mut routed, under_way };
+        self.pass_on(events, running, out).await
     }
 
     /// Whether rounds of bindings with this epoch may run here.
@@ -127,8 +136,7 @@ impl Shared {
     async fn pass_on(
         &self,
         mut events: EventStream<RoundEvent>,
-        routed: &mut Routed,
-        mut measure: Option<(Instant, &RoundOpened)>,
+        mut running: RunningRound<'_>,
         out: &mpsc::Sender<ServeEvent>,
     ) -> Result<(), Refusal> {
         loop {
@@ -141,18 +149,8 @@ impl Shared {
             match &event {
                 RoundEvent::Ping {} => continue,
                 RoundEvent::Error(detail) => return Err(Refusal::from_detail(detail.clone())),
-                RoundEvent::Prefill(report) => {
-                    self.prefill_settled(report, routed);
-                    if report.place == PrefillPlace::Remote || report.fallback.is_some() {
-                        measure = None;
-                    }
-                }
-                RoundEvent::Tokens(_) => {
-                    if let Some((started, opened)) = measure.take() {
-                        let seconds = started.elapsed().as_secs_f64();
-                        self.estimate.prefilled(opened.history as f64, opened.increment as f64, seconds);
-                    }
-                }
+                RoundEvent::Prefill(report) => self.prefill_settled(report, &mut running),
+                RoundEvent::Tokens(_) => running.under_way = None,
                 RoundEvent::PromptLogprobs(_) | RoundEvent::Done(_) => {}
             }
             if out.send(ServeEvent::Event(event)).await.is_err() || last {
@@ -161,10 +159,14 @@ impl Shared {
         }
     }
 
-    fn prefill_settled(&self, report: &PrefillReport, routed: &mut Routed) {
-        routed.dispatch = None;
-        if let Some(worker) = &routed.worker {
+    fn prefill_settled(&self, report: &PrefillReport, running: &mut RunningRound<'_>) {
+        running.routed.dispatch = None;
+        if let Some(worker) = &running.routed.worker {
             self.signals.ended(&worker.name, report.fallback);
+            if report.place == PrefillPlace::Remote {
+                let prompt = running.opened.history + running.opened.increment;
+                self.holders.prefilled(running.session, &worker.name, prompt, self.clock.now_s());
+            }
         }
         if let Some(fallback) = report.fallback {
             self.metrics.remote_fallbacks.with([fallback.as_str()]).inc();
@@ -198,6 +200,7 @@ fn decided(round: u64, opened: &RoundOpened, routed: &Routed) -> Decided {
         increment: opened.increment as u64,
         local_s: routed.decision.local_s,
         remote_s: routed.decision.remote_s,
+        best_effort: false,
     }
 }
 
@@ -209,6 +212,15 @@ fn target(routed: &Routed) -> PrefillTarget {
             deadline_ms: routed.deadline.map(|deadline| deadline.as_millis() as u64),
         })
     })
+}
+
+/// A round that runs, as far as its events matter here.
+struct RunningRound<'a> {
+    session: &'a str,
+    opened: &'a RoundOpened,
+    routed: &'a mut Routed,
+    /// Its local prefill, until its first token.
+    under_way: Option<UnderWay>,
 }
 
 /// When a round arrived at the service.
@@ -224,6 +236,11 @@ impl Arrived {
 
     fn age(&self) -> Duration {
         self.age.saturating_add(self.seen.elapsed())
+    }
+
+    /// The moment itself; when it was first seen here where the clock does not reach back.
+    fn since(&self) -> Instant {
+        self.seen.checked_sub(self.age).unwrap_or(self.seen)
     }
 
     fn age_ms(&self) -> u64 {

@@ -111,7 +111,8 @@ impl RoundContext {
         let rounds = self.shared.known.rounds(&self.session.internal, self.shared.clock.now_s());
         let mut failed: Option<Failed> = None;
         for attempt in 1..=ATTEMPTS {
-            let binding = self.shared.resolve(&self.session.internal, tokens, failed.as_ref()).await?;
+            let (session, continues) = (&self.session.internal, self.request.continues());
+            let binding = self.shared.resolve(session, tokens, continues, failed.as_ref()).await?;
             let Attempt { refusal, out } = match self.attempt(choice, rounds, &binding, record, events).await
             {
                 Ok(()) => return Ok(()),
@@ -189,7 +190,7 @@ impl RoundContext {
             age_ms: self.arrived.elapsed().as_millis() as u64,
             ..self.request.open_round(&self.prompts, choice.index, &self.request_id, self.salt)
         };
-        let round = ServeRound { open, aside: self.session.auto, rounds };
+        let round = ServeRound { open, aside: self.session.auto, rounds, best_effort: binding.best_effort };
         let trace = self.trace.new_child();
         if binding.worker == self.shared.own.name() {
             return Ok(Served::Here(self.shared.serve(round, trace)));

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use ampd_scheduler::{PolicyConfig, SignalAges, Slo};
+use ampd_scheduler::{Binding, Overload, PolicyConfig, PolicyKind, SignalAges, Slo};
 use http::HeaderName;
 use reqwest::Url;
 
@@ -25,6 +25,9 @@ pub(super) struct Config {
     pub workers: Workers,
     pub slo: Slo,
     pub policy: PolicyConfig,
+    /// How sessions are bound.
+    pub binding: Binding,
+    pub overload: Overload,
     pub ages: SignalAges,
     pub signals: Signals,
     pub session_headers: Vec<HeaderName>,
@@ -61,7 +64,7 @@ impl Config {
             itl_s: positive("--slo-itl", args.slo_itl)?,
         };
         let policy = PolicyConfig {
-            policy: args.policy.into(),
+            policy: args.policy,
             alpha: args.alpha,
             beta: args.beta,
             min_remote_tokens: args.min_remote_tokens,
@@ -86,6 +89,9 @@ impl Config {
             workers: workers(args)?,
             slo,
             policy,
+            // As published; all others balance the sessions that are alive.
+            binding: if args.policy == PolicyKind::Paper { Binding::FreeMemory } else { Binding::Load },
+            overload: args.overload.into(),
             ages: SignalAges { held_s: window_s.max(ages.fresh_s), ..ages },
             signals: signals(args)?,
             session_headers: session_headers(&args.session_header)?,
@@ -222,6 +228,9 @@ mod tests {
             let error = config(flags).unwrap_err().to_string();
             assert!(error.contains(named), "{error} should name {named}");
         }
+        let unknown = Cli::try_parse_from(["x", "--policy=best"]).unwrap_err().to_string();
+        assert!(unknown.contains("dynamo_conditional"), "{unknown} should name all policies");
+        assert_eq!(config(&["--policy=ppd"]).unwrap().policy.policy, PolicyKind::Ppd);
         assert!(matches!(config(&["--alpha=-1"]), Err(StartError::Policy(_))));
         assert!(config(&["--listen=0.0.0.0:80", "--allow-anonymous"]).is_ok());
         let both = ["x", "--api-keys-file=k", "--allow-anonymous"];

@@ -12,6 +12,7 @@ const SESSION: HeaderName = HeaderName::from_static("x-ampd-session");
 const ROUND: HeaderName = HeaderName::from_static("x-ampd-round");
 const PREFILL: HeaderName = HeaderName::from_static("x-ampd-prefill");
 const REASON: HeaderName = HeaderName::from_static("x-ampd-reason");
+const OVERLOAD: HeaderName = HeaderName::from_static("x-ampd-overload");
 
 /// Longest request id that is taken over, bytes.
 const MAX_REQUEST_ID: usize = 128;
@@ -45,6 +46,9 @@ impl RoundHead {
         insert(SESSION, session);
         let Some(decided) = &self.decided else { return };
         insert(ROUND, &decided.round.to_string());
+        if decided.best_effort {
+            insert(OVERLOAD, "bestEffort");
+        }
         let (ran, fallback) = self.settled.unwrap_or((decided.place, None));
         insert(PREFILL, place(ran));
         match fallback {
@@ -79,6 +83,7 @@ mod tests {
             increment: 40,
             local_s: 0.1,
             remote_s: Some(0.05),
+            best_effort: false,
         };
         let written = |settled| {
             let mut headers = HeaderMap::new();

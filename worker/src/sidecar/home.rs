@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ampd_scheduler::{BindCandidate, bind};
+use ampd_scheduler::BindCandidate;
 use parking_lot::Mutex;
 
 use super::epochs::Epochs;
@@ -69,7 +69,9 @@ impl Shared {
         let floor = after.max(known.as_ref().map_or(0, |binding| binding.epoch));
         let before = known.as_ref().map(|binding| binding.worker.as_str());
         let wish = before.or(ask.hint.as_deref()).filter(|name| Some(*name) != ask.avoid.as_deref());
-        let binding = self.bind_session(ask, floor, wish).await?;
+        let is_new = known.is_none() && ask.hint.is_none() && ask.after.is_none() && !ask.continues;
+        let best_effort = if is_new { self.admit()? } else { known.as_ref().is_some_and(|b| b.best_effort) };
+        let binding = Binding { best_effort, ..self.bind_session(ask, floor, wish).await? };
         if before.is_some() && before == ask.avoid.as_deref() && !ask.drains {
             self.metrics.bindings.with(["lost"]).inc();
         }
@@ -101,15 +103,20 @@ impl Shared {
         let members = &topology.decode;
         let avoid = ask.avoid.as_deref();
         let mut candidates = self.candidates(members);
-        if choose(members, &candidates, wish, avoid).is_none_or(|index| avoid == Some(&*members[index].name))
-        {
+        let best = |candidates: &[BindCandidate]| {
+            let rule = |candidates: &[BindCandidate]| {
+                self.config.binding.choose(candidates, self.members.kv_tokens())
+            };
+            choose(members, candidates, wish, avoid, rule)
+        };
+        if best(&candidates).is_none_or(|index| avoid == Some(&*members[index].name)) {
             // What is known may be a moment old, and a moment decides between another worker and none.
             self.ask_members().await;
             candidates = self.candidates(members);
         }
         let mut last = None;
         for _ in 0..ATTEMPTS {
-            let Some(index) = choose(members, &candidates, wish, avoid) else { break };
+            let Some(index) = best(&candidates) else { break };
             let member = &members[index];
             let acknowledged = self.acknowledged(member, &ask.session, floor);
             let deadline = BIND_DEADLINE.min(until.saturating_duration_since(Instant::now()));
@@ -119,7 +126,7 @@ impl Shared {
             match acknowledged {
                 Ok(epoch) => {
                     self.members.bound(&member.name, ask.tokens);
-                    return Ok(Binding { worker: member.name.clone(), epoch });
+                    return Ok(Binding { worker: member.name.clone(), epoch, best_effort: false });
                 }
                 Err(error) => {
                     if let Some(failure) = failure(&error) {
@@ -167,12 +174,13 @@ impl Shared {
     }
 }
 
-/// The wished worker if it is ready, else the one with the most free KV, the avoided one only if there is no other.
+/// The wished worker if it is ready, else the one that the rule takes, the avoided one only if there is no other.
 fn choose(
     members: &[DecodeMember],
     candidates: &[BindCandidate],
     wish: Option<&str>,
     avoid: Option<&str>,
+    rule: impl Fn(&[BindCandidate]) -> Option<usize>,
 ) -> Option<usize> {
     let named = |name: &str| members.iter().position(|member| member.name == name);
     let ready = |index: &usize| candidates[*index].ready;
@@ -184,11 +192,13 @@ fn choose(
     if let Some(index) = avoided {
         others[index].ready = false;
     }
-    bind(&others).or(avoided.filter(ready))
+    rule(&others).or(avoided.filter(ready))
 }
 
 #[cfg(test)]
 mod tests {
+    use ampd_scheduler::bind;
+
     use super::*;
 
     #[test]
@@ -203,7 +213,7 @@ mod tests {
         let candidate =
             |free_kv_tokens, ready| BindCandidate { free_kv_tokens, sessions: 0, running: 0, ready };
         let all = [candidate(1, true), candidate(3, true), candidate(2, true)];
-        let choose = |candidates: &[_], wish, avoid| choose(&members, candidates, wish, avoid);
+        let choose = |candidates: &[_], wish, avoid| choose(&members, candidates, wish, avoid, bind);
         assert_eq!(choose(&all, None, None), Some(1));
         assert_eq!(choose(&all, Some("a"), None), Some(0));
         assert_eq!(choose(&all, None, Some("b")), Some(2));

@@ -64,7 +64,7 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     let ready = topology.decode.iter().filter(|member| shared.members.candidate(&member.name).ready).count();
     let decode = json!({"ready": ready, "total": topology.decode.len()});
     let followed = shared.followed();
-    let ready = followed.iter().filter(|worker| shared.signals.load(&worker.name, 0).ready).count();
+    let ready = followed.iter().filter(|worker| shared.signals.ready(&worker.name)).count();
     let prefill = json!({"ready": ready, "total": followed.len()});
     let body = json!({"ready": reason.is_none(), "reason": reason, "decode": decode, "prefill": prefill});
     (status, Json(body)).into_response()

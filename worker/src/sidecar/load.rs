@@ -1,6 +1,7 @@
 //! A worker's load as routing and binding need it.
 
 use ampd_engine::backend::BLOCK_TOKENS;
+use ampd_perfmodel::Reference;
 use ampd_scheduler::DecodeLoad;
 use ampd_telemetry::exposition::{Sample, parse};
 
@@ -21,6 +22,8 @@ pub(super) struct WorkerLoad {
     pub windowed_ttft_s: Option<f64>,
     /// Mean time between tokens over its window, seconds.
     pub windowed_itl_s: Option<f64>,
+    /// Tokens of KV that it has room for.
+    pub kv_tokens: u64,
     /// Tokens of KV that are free or could be freed at once.
     pub free_kv_tokens: u64,
     /// Tokens of KV that are lost with the worker: of rounds, of idle sessions and of the prefix cache.
@@ -29,6 +32,27 @@ pub(super) struct WorkerLoad {
     pub sessions: u32,
     /// Longest prompt with its output that it can hold, tokens.
     pub max_context: u64,
+    /// Most tokens of one step; 0 where that is not told.
+    pub token_budget: u32,
+    /// Predicted seconds until its present step ends; 0 where that is not told.
+    pub step_left_s: f64,
+    /// Its speed, as it predicts it; zeros where that is not told.
+    pub speed: Speed,
+}
+
+/// What two workers' speeds are compared by, see [`Reference`].
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub(super) struct Speed {
+    /// Seconds of the prefill of reference.
+    pub prefill_s: f64,
+    /// Seconds of the decode step of reference.
+    pub step_s: f64,
+}
+
+impl From<Speed> for Reference {
+    fn from(Speed { prefill_s, step_s }: Speed) -> Self {
+        Self { prefill_s, step_s }
+    }
 }
 
 impl From<&LoadReport> for WorkerLoad {
@@ -40,11 +64,15 @@ impl From<&LoadReport> for WorkerLoad {
             mean_context: report.mean_context,
             windowed_ttft_s: report.windowed_ttft_s,
             windowed_itl_s: report.windowed_itl_s,
+            kv_tokens: report.kv.total.saturating_mul(BLOCK_TOKENS as u64),
             free_kv_tokens: (report.kv.free + report.kv.cached).saturating_mul(BLOCK_TOKENS as u64),
             held_kv_tokens: (report.kv.active + report.kv.leased + report.kv.cached)
                 .saturating_mul(BLOCK_TOKENS as u64),
             sessions: narrow(report.sessions),
             max_context: report.max_context,
+            token_budget: narrow(report.token_budget),
+            step_left_s: report.step_left_s,
+            speed: Speed { prefill_s: report.reference_prefill_s, step_s: report.reference_step_s },
         }
     }
 }
@@ -57,7 +85,7 @@ impl WorkerLoad {
             running: self.running,
             mean_context: self.mean_context,
             queued_prefill_s: self.backlog_s,
-            step_left_s: 0.0,
+            step_left_s: self.step_left_s,
         }
     }
 }
@@ -94,6 +122,8 @@ impl WorkerLoad {
         let count = |name, class| find(name, class).map(whole);
         // Windows without samples are NaN.
         let mean = |name| find(name, None).map(|value| Some(value).filter(|value| value.is_finite()));
+        // Workers of another version may not tell these.
+        let told = |name| find(name, None).ok().filter(|value| value.is_finite()).unwrap_or(0.0);
         let cached = count("kv_blocks", Some("cached"))?;
         let reclaimable = count("kv_blocks", Some("free"))? + cached;
         let held = count("kv_blocks", Some("active"))? + count("kv_blocks", Some("leased"))? + cached;
@@ -104,10 +134,17 @@ impl WorkerLoad {
             mean_context: find("context_tokens_mean", None)?,
             windowed_ttft_s: mean("windowed_ttft_seconds")?,
             windowed_itl_s: mean("windowed_itl_seconds")?,
+            kv_tokens: count("kv_blocks", Some("total"))?.saturating_mul(BLOCK_TOKENS as u64),
             free_kv_tokens: reclaimable.saturating_mul(BLOCK_TOKENS as u64),
             held_kv_tokens: held.saturating_mul(BLOCK_TOKENS as u64),
             sessions: narrow(count("sessions", None)?),
             max_context: count("max_context_tokens", None)?,
+            token_budget: narrow(whole(told("token_budget"))),
+            step_left_s: 0.0,
+            speed: Speed {
+                prefill_s: told("reference_prefill_seconds"),
+                step_s: told("reference_step_seconds"),
+            },
         })
     }
 }
@@ -141,6 +178,9 @@ mod tests {
             kv_blocks: KvBlocks { total: 10, free: 4, active: 3, leased: 1, cached: 2 },
             sessions: 7,
             max_context_tokens: 320,
+            token_budget: 512,
+            reference_prefill_seconds: 0.5,
+            reference_step_seconds: 0.25,
             ready: true,
         };
         metrics.set_load(&sample);
@@ -152,12 +192,20 @@ mod tests {
             mean_context: 12.5,
             windowed_ttft_s: Some(0.25),
             windowed_itl_s: None,
+            kv_tokens: 10 * BLOCK_TOKENS as u64,
             free_kv_tokens: 6 * BLOCK_TOKENS as u64,
             held_kv_tokens: 6 * BLOCK_TOKENS as u64,
             sessions: 7,
             max_context: 320,
+            token_budget: 512,
+            step_left_s: 0.0,
+            speed: Speed { prefill_s: 0.5, step_s: 0.25 },
         };
         assert_eq!(WorkerLoad::parse(&text).unwrap(), expected);
+        // A worker of another version.
+        let old = text.lines().filter(|line| !line.contains("reference") && !line.contains("token_budget"));
+        let old = WorkerLoad::parse(&old.collect::<Vec<_>>().join("\n")).unwrap();
+        assert_eq!(old, WorkerLoad { token_budget: 0, speed: Speed::default(), ..expected });
         let without = text.lines().filter(|line| !line.contains("backlog")).collect::<Vec<_>>().join("\n");
         assert!(matches!(WorkerLoad::parse(&without), Err(LoadError::Lacks("backlog_seconds"))));
         assert!(matches!(WorkerLoad::parse("{nonsense"), Err(LoadError::Form(_))));

@@ -3,6 +3,7 @@
 
 use std::collections::HashMap;
 
+use ampd_perfmodel::{PerfModel, sane};
 use ampd_scheduler::BindCandidate;
 use parking_lot::Mutex;
 
@@ -40,7 +41,7 @@ impl Member {
         let unheard = BindCandidate { ready: true, ..UNKNOWN };
         let known = self.status.as_ref().map_or(unheard, |(status, at_s)| BindCandidate {
             free_kv_tokens: status.free_kv_tokens,
-            sessions: status.sessions,
+            sessions: status.live_sessions.unwrap_or(status.sessions),
             running: status.running,
             // One that answers may itself have lost sight of its worker.
             ready: status.ready && now_s - at_s <= 2.0 * self.health.silence_s(),
@@ -108,6 +109,36 @@ impl Members {
         self.with(name, |member| member.candidate(now_s)).unwrap_or(UNKNOWN)
     }
 
+    /// Tokens of KV that the largest member has room for; 0 where none has told.
+    pub(super) fn kv_tokens(&self) -> u64 {
+        let members = self.members.lock();
+        members
+            .values()
+            .filter_map(|member| member.status.as_ref())
+            .map(|(s, _)| s.kv_tokens)
+            .max()
+            .unwrap_or(0)
+    }
+
+    /// The shortest predicted step with one session more, and the shortest backlog of local prefills, seconds, over the
+    /// members that take sessions; infinite when none does. Each session bound since a member's last word counts as a
+    /// round that decodes, and what was measured counts where it is more than what is predicted.
+    pub(super) fn forecast(&self, model: &PerfModel) -> (f64, f64) {
+        let now_s = self.clock.now_s();
+        let mut least = (f64::INFINITY, f64::INFINITY);
+        for member in self.members.lock().values().filter(|member| member.candidate(now_s).ready) {
+            let (step_s, backlog_s) = member.status.as_ref().map_or((0.0, 0.0), |(status, _)| {
+                let rows = f64::from(status.running) + 1.0;
+                let alone_s = model.decode_s(rows, status.mean_context);
+                let with_s = model.decode_s(rows + member.bound.len() as f64, status.mean_context);
+                let measured_s = sane(status.windowed_itl_s.unwrap_or(0.0));
+                (sane(alone_s.max(measured_s) * with_s / alone_s), sane(status.backlog_s))
+            });
+            least = (least.0.min(step_s), least.1.min(backlog_s));
+        }
+        least
+    }
+
     fn with<T>(&self, name: &str, use_it: impl FnOnce(&mut Member) -> T) -> Option<T> {
         self.members.lock().get_mut(name).map(use_it)
     }
@@ -115,10 +146,24 @@ impl Members {
 
 #[cfg(test)]
 mod tests {
+    use ampd_perfmodel::{DecodeSegment, Transfer};
+
     use super::*;
 
     fn status(name: &str, free_kv_tokens: u64, ready: bool, age_ms: u64) -> MemberStatus {
-        MemberStatus { name: name.into(), ready, free_kv_tokens, sessions: 1, running: 0, age_ms }
+        MemberStatus {
+            name: name.into(),
+            ready,
+            free_kv_tokens,
+            kv_tokens: 0,
+            sessions: 1,
+            live_sessions: None,
+            running: 0,
+            mean_context: 0.0,
+            windowed_itl_s: None,
+            backlog_s: 0.0,
+            age_ms,
+        }
     }
 
     fn members(names: &[&str]) -> Members {
@@ -159,6 +204,31 @@ mod tests {
         members.answered(status("b", 1000, true, 0));
         members.failed("b", Failure::Refused);
         assert!(!members.alive("b") && !members.candidate("b").ready);
+    }
+
+    #[test]
+    fn a_forecast_is_that_of_the_least_loaded_member() {
+        // A second for each row.
+        let model = PerfModel {
+            prefill: Vec::new(),
+            decode: vec![DecodeSegment { max_batch: u64::MAX, k0: 0.0, k1: 1.0, k2: 0.0 }],
+            transfer: Transfer { latency_s: 0.0, bytes_per_s: 1.0, bytes_per_token: 1.0 },
+        };
+        let members = members(&["a", "b"]);
+        let busy =
+            |name, running, backlog_s| MemberStatus { running, backlog_s, ..status(name, 100, true, 0) };
+        members.answered(busy("a", 3, 0.5));
+        members.answered(busy("b", 5, 0.2));
+        assert_eq!(members.forecast(&model), (4.0, 0.2));
+        members.bound("a", 10);
+        members.bound("a", 10);
+        members.bound("a", 10);
+        assert_eq!(members.forecast(&model), (6.0, 0.2));
+        members.answered(MemberStatus { windowed_itl_s: Some(9.0), ..busy("b", 5, 0.2) });
+        assert_eq!(members.forecast(&model), (7.0, 0.2));
+        members.failed("a", Failure::Refused);
+        members.failed("b", Failure::Refused);
+        assert_eq!(members.forecast(&model), (f64::INFINITY, f64::INFINITY));
     }
 
     #[test]

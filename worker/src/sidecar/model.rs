@@ -1,27 +1,28 @@
-//! The performance model that decisions use: a profile or a guess, corrected by what is measured.
+//! The performance model that decisions use: a profile or a guess, at the speed that the own worker tells.
 
 use std::sync::Arc;
 
 use ampd_engine::backend::KvShape;
 use ampd_engine::model::ModelConfig;
-use ampd_perfmodel::{Calibration, PerfModel, Profile};
+use ampd_perfmodel::{PerfModel, Profile};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 
 use super::error::StartError;
+use super::load::Speed;
 
 /// A performance model that is corrected while it is used.
 #[derive(Debug)]
 pub(super) struct Estimate {
     base: PerfModel,
-    calibration: Mutex<Calibration>,
+    speed: Mutex<Speed>,
     current: ArcSwap<PerfModel>,
 }
 
 impl Estimate {
     pub(super) fn new(base: PerfModel) -> Self {
         let current = ArcSwap::from_pointee(base.clone());
-        Self { base, calibration: Mutex::default(), current }
+        Self { base, speed: Mutex::default(), current }
     }
 
     /// The model as corrected so far.
@@ -29,11 +30,13 @@ impl Estimate {
         self.current.load_full()
     }
 
-    /// Takes in a prefill of `increment` tokens on `history` that waited for nothing and lasted `seconds`.
-    pub(super) fn prefilled(&self, history: f64, increment: f64, seconds: f64) {
-        let mut calibration = self.calibration.lock();
-        calibration.prefill(self.base.prefill_s(history, increment), seconds);
-        self.current.store(Arc::new(self.base.calibrated(&calibration)));
+    /// Takes in the own worker's speed, which follows what it measures. One that does not tell any changes nothing.
+    pub(super) fn told(&self, speed: Speed) {
+        let mut known = self.speed.lock();
+        if speed != *known && speed != Speed::default() {
+            *known = speed;
+            self.current.store(Arc::new(self.base.at_speed(&speed.into())));
+        }
     }
 }
 
@@ -59,15 +62,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn measurements_correct_the_model() {
+    fn the_workers_speed_corrects_the_model() {
         let transfer = Transfer { latency_s: 0.0, bytes_per_s: 1.0, bytes_per_token: 1.0 };
         let segment = PrefillSegment { max_increment: 100, k0: 0.0, k1: 1.0, k2: 0.0 };
-        let base = PerfModel { prefill: vec![segment], decode: Vec::new(), transfer };
-        let estimate = Estimate::new(base);
-        for _ in 0..200 {
-            estimate.prefilled(0.0, 10.0, 20.0);
+        let estimate = Estimate::new(PerfModel { prefill: vec![segment], decode: Vec::new(), transfer });
+        for (speed, expected) in [(Speed::default(), 5.0), (Speed { prefill_s: 1024.0, step_s: 0.0 }, 10.0)] {
+            estimate.told(speed);
+            let predicted = estimate.current().prefill_s(0.0, 5.0);
+            assert!((predicted - expected).abs() < 1e-9, "{predicted}");
         }
-        let predicted = estimate.current().prefill_s(0.0, 5.0);
-        assert!((9.9..10.1).contains(&predicted), "{predicted}");
+        estimate.told(Speed::default());
+        assert!((estimate.current().prefill_s(0.0, 5.0) - 10.0).abs() < 1e-9, "the last word holds");
     }
 }

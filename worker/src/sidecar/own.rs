@@ -7,6 +7,7 @@ use parking_lot::Mutex;
 use super::clock::Clock;
 use super::epochs::Epochs;
 use super::health::{Failure, Health};
+use super::live::Live;
 use super::load::WorkerLoad;
 use super::wire::MemberStatus;
 
@@ -15,6 +16,8 @@ use super::wire::MemberStatus;
 pub(super) struct OwnWorker {
     name: String,
     clock: Clock,
+    /// The sessions that are alive there.
+    pub(super) live: Live,
     state: Mutex<(Health, WorkerLoad)>,
     fence: AtomicU64,
     /// Told to take nothing new.
@@ -25,7 +28,14 @@ impl OwnWorker {
     /// A worker that has not answered yet.
     pub(super) fn new(name: String, clock: Clock) -> Self {
         let state = Mutex::new((Health::new(false, clock.now_s()), WorkerLoad::default()));
-        Self { name, clock, state, fence: AtomicU64::new(0), drained: AtomicBool::new(false) }
+        Self {
+            name,
+            clock,
+            live: Live::new(clock),
+            state,
+            fence: AtomicU64::new(0),
+            drained: AtomicBool::new(false),
+        }
     }
 
     pub(super) fn name(&self) -> &str {
@@ -104,8 +114,13 @@ impl OwnWorker {
             name: self.name.clone(),
             ready: self.takes(&state),
             free_kv_tokens: load.free_kv_tokens,
+            kv_tokens: load.kv_tokens,
             sessions: load.sessions,
+            live_sessions: Some(self.live.count()),
             running: load.running,
+            mean_context: load.mean_context,
+            windowed_itl_s: load.windowed_itl_s,
+            backlog_s: load.backlog_s,
             age_ms: ((self.clock.now_s() - health.answered_s()).max(0.0) * 1e3) as u64,
         }
     }

@@ -1,6 +1,8 @@
 //! Finding where a session is bound: from memory, or from its home.
 
-use ampd_scheduler::rendezvous;
+use std::time::Instant;
+
+use ampd_scheduler::{Overload, rendezvous};
 use parking_lot::Mutex;
 
 use super::lru::Lru;
@@ -64,12 +66,13 @@ pub(super) struct Failed {
 }
 
 impl Shared {
-    /// Where `session`, whose next round needs `tokens` of KV, is bound. With a binding that failed, home is asked for a
+    /// Where `session`, whose next round needs `tokens` of KV, is bound; one that `continues` has had rounds before. With a binding that failed, home is asked for a
     /// newer one.
     pub(super) async fn resolve(
         &self,
         session: &str,
         tokens: u64,
+        continues: bool,
         failed: Option<&Failed>,
     ) -> Result<Binding, Refusal> {
         let now_s = self.clock.now_s();
@@ -87,8 +90,16 @@ impl Shared {
             after: failed.map(|failed| failed.after.max(failed.binding.epoch)),
             avoid: failed.filter(|failed| failed.lost).map(|failed| failed.binding.worker.clone()),
             drains: false,
+            // Homes of other versions need not know of it where nobody is refused.
+            continues: continues && self.config.overload != Overload::Off,
         };
-        let binding = self.ask_home(&ask).await?;
+        let asked = Instant::now();
+        let binding = loop {
+            match self.ask_home(&ask).await {
+                Err(refusal) if self.waits_to_be_let_in(&refusal, asked).await => {}
+                answer => break answer?,
+            }
+        };
         self.known.told(session, binding.clone(), now_s);
         Ok(binding)
     }
@@ -103,6 +114,7 @@ impl Shared {
             after: Some(epoch),
             avoid: Some(self.own.name().to_owned()),
             drains: true,
+            continues: false,
         };
         let binding = self.ask_home(&ask).await?;
         self.known.told(session, binding.clone(), self.clock.now_s());

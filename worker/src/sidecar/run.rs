@@ -20,6 +20,7 @@ use super::config::{self, Config, Workers};
 use super::drain::OPERATED;
 use super::error::StartError;
 use super::front::Front;
+use super::holders::Holders;
 use super::home::Home;
 use super::inflight::Places;
 use super::lines::Lines;
@@ -107,6 +108,8 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         probes: Lines::new(1),
         policy,
         estimate: Estimate::new(perf),
+        pending: Arc::default(),
+        holders: Holders::new(config.session_ttl_s),
         home: Home::new(config.session_ttl_s),
         known: Known::new(config.session_ttl_s),
         rounds: Rounds::new(config.session_ttl_s),

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use ampd_perfmodel::{PerfModel, sane};
 use ampd_scheduler::{Freshness, InFlight, PrefillLoad, SignalAges};
 use parking_lot::Mutex;
 
@@ -121,8 +122,9 @@ impl Signals {
         Dispatch { signals: self.clone(), task }
     }
 
-    /// What a routing policy sees of the worker when a prompt of so many tokens is to be prefilled.
-    pub(super) fn load(&self, name: &str, prompt: usize) -> PrefillLoad {
+    /// What a routing policy with this performance model sees of the worker when a prompt of so many tokens is to be
+    /// prefilled.
+    pub(super) fn load(&self, name: &str, prompt: usize, model: &PerfModel) -> PrefillLoad {
         let now_s = self.clock.now_s();
         self.with(name, |signal| {
             let Signal { id, load, at_s, health, suspicion } = signal;
@@ -130,7 +132,7 @@ impl Signals {
                 windowed_ttft_s: load.windowed_ttft_s,
                 backlog_s: self.inflight.lock().backlog_s(*id, load.backlog_s, *at_s, now_s),
                 cached_history: None,
-                prefill_ratio: 1.0,
+                prefill_ratio: ratio(load.speed.prefill_s, model.reference().prefill_s),
                 fresh: self.ages.of(now_s - *at_s) != Freshness::Stale,
                 ready: load.ready
                     && prompt as u64 <= load.max_context
@@ -139,6 +141,18 @@ impl Signals {
             }
         })
         .unwrap_or_default()
+    }
+
+    /// Whether the worker is believed to take prefills.
+    pub(super) fn ready(&self, name: &str) -> bool {
+        let now_s = self.clock.now_s();
+        self.with(name, |signal| signal.load.ready && signal.health.alive() && !signal.suspicion.holds(now_s))
+            .unwrap_or(false)
+    }
+
+    /// Most tokens of one of its steps, once it has told.
+    pub(super) fn token_budget(&self, name: &str) -> Option<u32> {
+        self.with(name, |signal| signal.load.token_budget).filter(|budget| *budget > 0)
     }
 
     /// Names and ages of all signals, seconds; never read is infinitely old.
@@ -152,9 +166,31 @@ impl Signals {
     }
 }
 
+/// Its own time over the model's; 1 where it tells none.
+fn ratio(told_s: f64, model_s: f64) -> f64 {
+    let ratio = sane(sane(told_s) / model_s);
+    if ratio > 0.0 { ratio } else { 1.0 }
+}
+
 #[cfg(test)]
 mod tests {
+    use ampd_perfmodel::{PrefillSegment, Transfer};
+
+    use super::super::load::Speed;
     use super::*;
+
+    /// A millisecond for each token.
+    fn model() -> PerfModel {
+        PerfModel {
+            prefill: vec![PrefillSegment { max_increment: u64::MAX, k0: 0.0, k1: 1e-3, k2: 0.0 }],
+            decode: Vec::new(),
+            transfer: Transfer { latency_s: 0.0, bytes_per_s: 1.0, bytes_per_token: 1.0 },
+        }
+    }
+
+    fn seen(signals: &Signals, name: &str) -> PrefillLoad {
+        signals.load(name, 1, &model())
+    }
 
     fn signals() -> Arc<Signals> {
         let signals = Signals::new(Clock::new(), SignalAges::default());
@@ -168,9 +204,20 @@ mod tests {
 
     #[test]
     fn unknown_workers_may_be_used_but_not_judged() {
-        let load = signals().load("p0", 1);
+        let load = seen(&signals(), "p0");
         assert!(load.ready && !load.fresh && load.backlog_s == 0.0);
-        assert!(!signals().load("nobody", 1).ready);
+        assert!(!seen(&signals(), "nobody").ready);
+    }
+
+    #[test]
+    fn a_worker_is_as_fast_as_it_says() {
+        let signals = signals();
+        let speed = Speed { prefill_s: 1.024, step_s: 0.0 };
+        signals.read("p0", WorkerLoad { speed, token_budget: 64, ..busy(0.0) }, signals.clock.now_s());
+        assert!((seen(&signals, "p0").prefill_ratio - 2.0).abs() < 1e-9);
+        assert_eq!((seen(&signals, "p1").prefill_ratio, signals.token_budget("p1")), (1.0, None));
+        assert_eq!(signals.token_budget("p0"), Some(64));
+        assert!(signals.ready("p0") && !signals.ready("nobody"));
     }
 
     #[test]
@@ -178,11 +225,11 @@ mod tests {
         let signals = signals();
         signals.read("p0", busy(100.0), signals.clock.now_s());
         let dispatch = signals.dispatch("p0", 50.0);
-        let both = signals.load("p0", 1).backlog_s;
+        let both = seen(&signals, "p0").backlog_s;
         assert!((149.0..=150.0).contains(&both), "{both}");
-        assert_eq!(signals.load("p1", 1).backlog_s, 0.0);
+        assert_eq!(seen(&signals, "p1").backlog_s, 0.0);
         drop(dispatch);
-        assert!((99.0..=100.0).contains(&signals.load("p0", 1).backlog_s));
+        assert!((99.0..=100.0).contains(&seen(&signals, "p0").backlog_s));
     }
 
     #[test]
@@ -190,23 +237,23 @@ mod tests {
         let signals = signals();
         let now_s = signals.clock.now_s();
         signals.read("p0", busy(1.0), now_s - 5.0);
-        assert!(signals.load("p0", 1).fresh);
+        assert!(seen(&signals, "p0").fresh);
         signals.read("p0", busy(9.0), now_s - 11.0);
-        assert!(signals.load("p0", 1).backlog_s <= 1.0);
+        assert!(seen(&signals, "p0").backlog_s <= 1.0);
         signals.read("p1", busy(1.0), now_s - 11.0);
-        assert!(!signals.load("p1", 1).fresh && signals.load("p1", 1).ready);
+        assert!(!seen(&signals, "p1").fresh && seen(&signals, "p1").ready);
     }
 
     #[test]
     fn who_fails_is_left_alone_for_a_while() {
         let signals = signals();
         signals.ended("p0", Some(Fallback::TransferFailed));
-        assert!(!signals.load("p0", 1).ready && signals.load("p1", 1).ready);
+        assert!(!seen(&signals, "p0").ready && seen(&signals, "p1").ready);
         signals.ended("p0", None);
-        assert!(signals.load("p0", 1).ready);
+        assert!(seen(&signals, "p0").ready);
         signals.failed("p1", Failure::Refused);
-        assert!(!signals.load("p1", 1).ready);
+        assert!(!seen(&signals, "p1").ready);
         signals.follow(["p1"].into_iter());
-        assert!(!signals.load("p0", 1).ready && !signals.load("p1", 1).ready);
+        assert!(!seen(&signals, "p0").ready && !seen(&signals, "p1").ready);
     }
 }

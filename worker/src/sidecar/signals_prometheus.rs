@@ -159,7 +159,7 @@ mod tests {
             series.ends_with(&format!("{of}}}")) && series.contains("ampd_worker_backlog_seconds"),
             "{series}"
         );
-        assert!(!series.contains("step_seconds"), "{series}");
+        assert!(!series.contains("steps_total"), "{series}");
         assert_eq!(times, format!("timestamp(ampd_worker_ready{{{of}}})"));
     }
 

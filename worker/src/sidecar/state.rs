@@ -14,6 +14,7 @@ use super::auth::Keys;
 use super::clients::Clients;
 use super::clock::Clock;
 use super::config::Config;
+use super::holders::Holders;
 use super::home::Home;
 use super::inflight::Places;
 use super::lines::Lines;
@@ -22,6 +23,7 @@ use super::model::Estimate;
 use super::moves::Moves;
 use super::own::OwnWorker;
 use super::peer::Peer;
+use super::pending::Pending;
 use super::resolve::Known;
 use super::rounds::Rounds;
 use super::signals::Signals;
@@ -54,6 +56,10 @@ pub(super) struct Shared {
     pub probes: Lines,
     pub policy: Box<dyn RoutingPolicy>,
     pub estimate: Estimate,
+    /// The own worker's local prefills that it has not told of yet.
+    pub pending: Arc<Pending>,
+    /// Which prefill workers still have KV of which sessions.
+    pub holders: Holders,
     /// The bindings that this sidecar keeps.
     pub home: Home,
     /// The bindings that this sidecar was told.

@@ -35,6 +35,9 @@ pub(super) struct Resolve {
     /// It drains.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drains: bool,
+    /// The session has had rounds, whoever has forgotten them: it was let in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub continues: bool,
 }
 
 /// Where a session is bound.
@@ -44,6 +47,9 @@ pub(super) struct Binding {
     pub worker: String,
     /// The binding's epoch.
     pub epoch: u64,
+    /// The session was let in without objectives, behind all others.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub best_effort: bool,
 }
 
 /// One round for the sidecar of the worker that its session is bound to.
@@ -56,6 +62,9 @@ pub(super) struct ServeRound {
     pub aside: bool,
     /// Rounds that the asker knows the session to have had.
     pub rounds: u64,
+    /// It has no objectives: behind all others, where queues go by slack.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub best_effort: bool,
 }
 
 /// Where a round's prefill will run, and why.
@@ -77,6 +86,9 @@ pub(super) struct Decided {
     pub local_s: f64,
     /// Predicted seconds of a remote one, when there is a prefill worker.
     pub remote_s: Option<f64>,
+    /// The round has no objectives.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub best_effort: bool,
 }
 
 /// Why a round is not served (any more).
@@ -106,7 +118,7 @@ pub(super) enum ServeEvent {
 }
 
 /// A decode worker and its sidecar, as the sidecar sees them.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) struct MemberStatus {
     /// The decode worker.
     pub name: String,
@@ -114,10 +126,25 @@ pub(super) struct MemberStatus {
     pub ready: bool,
     /// Tokens of KV that are free or could be freed at once.
     pub free_kv_tokens: u64,
+    /// Tokens of KV that it has room for; 0 where that is not told.
+    #[serde(default)]
+    pub kv_tokens: u64,
     /// Sessions held.
     pub sessions: u32,
+    /// Those of them that have a round or had one a moment ago, where that is told.
+    #[serde(default)]
+    pub live_sessions: Option<u32>,
     /// Rounds that decode.
     pub running: u32,
+    /// Mean context of these, tokens.
+    #[serde(default)]
+    pub mean_context: f64,
+    /// Mean time between tokens over the window, seconds.
+    #[serde(default)]
+    pub windowed_itl_s: Option<f64>,
+    /// Predicted seconds of its local prefills.
+    #[serde(default)]
+    pub backlog_s: f64,
     /// How old this is, milliseconds.
     pub age_ms: u64,
 }

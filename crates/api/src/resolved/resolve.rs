@@ -114,6 +114,7 @@ fn routing(routing: &service::Routing) -> Result<Routing, FieldErrors> {
         lookahead: count("spec.routing.lookahead", routing.lookahead)?,
         postponement_cap: count("spec.routing.postponementCap", routing.postponement_cap)?,
         min_remote_tokens: count("spec.routing.minRemoteTokens", routing.min_remote_tokens)?,
+        overload: routing.overload,
         on_remote_failure: routing.on_remote_failure,
         signals: routing.signals.source,
         prometheus_url: routing.signals.url.clone(),

@@ -41,6 +41,10 @@ impl Engine {
             if budget.rows == 0 || self.running.len() >= self.options.max_running {
                 return;
             }
+            // What would get no row need not take blocks yet.
+            if budget.prompts == 0 && self.remaining(id) > 1 {
+                continue;
+            }
             if short.is_some() {
                 if self.patience_is_over() {
                     break;

@@ -1,7 +1,29 @@
 //! The engine's load, for routing.
 
-use super::event::PrefillPart;
+use super::RoundId;
 use crate::kv::Ledger;
+
+/// A round that decodes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecodingRound {
+    /// Its name.
+    pub round: RoundId,
+    /// Output tokens so far.
+    pub tokens: usize,
+    /// Most output tokens that may follow.
+    pub left: usize,
+}
+
+/// A prompt that is not computed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct WaitingPrefill {
+    /// Its round.
+    pub round: RoundId,
+    /// Tokens whose KV is there.
+    pub history: usize,
+    /// Tokens still to compute.
+    pub increment: usize,
+}
 
 /// What the engine has to do at this moment.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -12,8 +34,10 @@ pub struct EngineLoad {
     pub waiting_prefills: usize,
     /// Their tokens still to compute.
     pub waiting_prefill_tokens: usize,
-    /// The same, each as tokens that are there and tokens still to compute, in the order in which they will run.
-    pub prefill_parts: Vec<PrefillPart>,
+    /// The same, one by one, in the order in which they will run.
+    pub prefills: Vec<WaitingPrefill>,
+    /// The rounds that decode, by age.
+    pub decoding: Vec<DecodingRound>,
     /// Mean context of the decoding rounds, tokens; 0 without any.
     pub mean_context: f64,
     /// Sessions remembered.

@@ -30,6 +30,10 @@ pub(super) enum Room {
 pub(super) struct Budget {
     /// Rows.
     pub rows: usize,
+    /// Of these, rows of prompts that have more than one token left.
+    pub prompts: usize,
+    /// Most such rows of one round.
+    chunk: usize,
     /// Rows whose logits are all kept.
     logits: usize,
 }
@@ -42,7 +46,12 @@ impl Engine {
     /// time limits.
     pub(super) fn plan(&mut self, report: &mut StepReport) -> Vec<Part> {
         let mut parts = Vec::new();
-        let mut budget = Budget { rows: self.options.token_budget, logits: MAX_LOGITS_ROWS };
+        let rows = self.options.token_budget;
+        let (prompts, chunk) = match self.paced {
+            Some(paced) => (paced, usize::MAX),
+            None => (usize::MAX, self.options.prefill_chunk),
+        };
+        let mut budget = Budget { rows, prompts, chunk, logits: MAX_LOGITS_ROWS };
         self.running_short = false;
         for id in self.running_ids() {
             // A round may have lost its place to an older one's need meanwhile.
@@ -85,7 +94,11 @@ impl Engine {
         report: &mut StepReport,
     ) {
         let Some(round) = self.rounds.get(&id) else { return };
-        let mut rows = round.remaining().min(self.options.prefill_chunk).min(budget.rows);
+        let remaining = round.remaining();
+        let mut rows = remaining.min(budget.rows);
+        if remaining > 1 {
+            rows = rows.min(budget.chunk).min(budget.prompts);
+        }
         if round.wants_all_logits() {
             rows = rows.min(budget.logits);
             budget.logits -= rows;
@@ -94,6 +107,9 @@ impl Engine {
             return;
         }
         budget.rows -= rows;
+        if remaining > 1 {
+            budget.prompts -= rows;
+        }
         let (start, end) = (round.computed, round.computed + rows);
         if round.decodes() {
             let mean = &mut report.mean_decode_context;

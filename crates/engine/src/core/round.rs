@@ -114,6 +114,13 @@ impl Round {
         self.tokens.len() - self.computed
     }
 
+    /// Output tokens of a session's round: so far, and how many may follow.
+    pub(super) fn output(&self) -> Option<(usize, usize)> {
+        let Kind::Serve(serve) = &self.kind else { return None };
+        let tokens = self.tokens.len() - serve.prompt;
+        Some((tokens, serve.max_tokens.saturating_sub(tokens)))
+    }
+
     /// Whether the next row samples an output token after the first.
     pub(super) fn decodes(&self) -> bool {
         matches!(&self.kind, Kind::Serve(serve) if self.tokens.len() > serve.prompt) && self.remaining() == 1

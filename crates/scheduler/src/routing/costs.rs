@@ -45,6 +45,17 @@ impl Costs {
             .min_by(|a, b| a.1.total_cmp(&b.1))
     }
 
+    /// The at most `count` ready prefill workers that are predicted to finish first, the first one first: those whose
+    /// load of the moment is worth asking for before a decision.
+    #[must_use]
+    pub fn ranked(input: &RouteInput<'_>, count: usize) -> Vec<usize> {
+        let ready = input.prefills.iter().enumerate().filter(|(_, load)| load.ready);
+        let mut costs: Vec<(f64, usize)> =
+            ready.map(|(index, _)| (Self::remote_s(input, index), index)).collect();
+        costs.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        costs.into_iter().take(count).map(|(_, index)| index).collect()
+    }
+
     /// Predicted seconds on prefill worker `index` of the input.
     #[must_use]
     pub fn remote_s(input: &RouteInput<'_>, index: usize) -> f64 {

@@ -107,7 +107,8 @@ pub struct RouteInput<'a> {
     /// The bound decode worker.
     pub decode: DecodeLoad,
     /// The rounds decoding there, one by one. Empty where the caller does not know them: policies that need them then
-    /// take [`DecodeLoad::running`] rounds, each as far from its objective as [`DecodeLoad::windowed_itl_s`] says.
+    /// take [`DecodeLoad::running`] rounds, each as far from its objective as [`DecodeLoad::windowed_itl_s`] says. Where
+    /// they are fewer than that, those that are told stand for all.
     pub decoding: &'a [Decoding],
     /// The local prefills there, in the order in which they are served. Empty where the caller does not know them: then
     /// [`DecodeLoad::queued_prefill_s`] is all there is.

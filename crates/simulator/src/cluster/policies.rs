@@ -48,8 +48,8 @@ pub struct Signals {
 }
 
 impl Default for Signals {
-    /// What a sidecar has: readings every 100 ms, two probes at a decision, own dispatches. Probes take no time here; in
-    /// production a decision waits 2 ms for them at most. Corrections of the model it does not have yet.
+    /// What a sidecar has: readings every 100 ms, two probes at a decision, own dispatches, corrections of the model. Probes
+    /// take no time here; in production a decision waits 2 ms for them at most.
     fn default() -> Self {
         Self {
             poll_s: 0.1,

@@ -10,9 +10,6 @@ use super::kv::KvMemory;
 use super::rows::{Local, Row, Step};
 use super::stalls::Stalls;
 
-/// Output tokens that are expected before any round has ended.
-const FIRST_GUESS: f64 = 100.0;
-
 /// The worker.
 #[derive(Debug)]
 pub(super) struct Decode {
@@ -76,7 +73,7 @@ impl Decode {
             calibration: Calibration::default(),
             model,
             prefill_ratio: 1.0,
-            lengths: OutputLengths::new(FIRST_GUESS),
+            lengths: OutputLengths::default(),
             slow: 1.0,
             alive: true,
             epoch: 0,

@@ -1,6 +1,5 @@
 //! Rounds go where their prefills are to run.
 
-use ampd_perfmodel::PerfModel;
 use ampd_scheduler::PrefillLoad;
 
 use super::Sim;
@@ -38,8 +37,8 @@ impl Sim<'_> {
             let decode = &self.decodes[round.worker as usize];
             let load = PrefillLoad { cached_history: self.believed(round, worker), ..PrefillLoad::default() };
             let known = load.known(round.history, round.increment());
-            let budget = self.setup.cluster.engine.prefill_budget;
-            let busy_s = busy_s(&decode.model, known, round.prompt - known, budget);
+            let budget = f64::from(self.setup.cluster.engine.prefill_budget);
+            let busy_s = decode.model.share_s(f64::from(known), f64::from(round.prompt - known), budget);
             let Sidecar { signals, inflight, .. } = &mut self.sidecars[round.worker as usize];
             let busy_s = busy_s * signals[worker as usize].ratio / decode.prefill_ratio;
             inflight.sent(name.serial, u64::from(worker), busy_s, self.now_s);
@@ -70,12 +69,4 @@ impl Sim<'_> {
         });
         self.start_prefill_step(worker);
     }
-}
-
-/// Predicted seconds that a prefill keeps a worker busy that batches it with others: the constant of a step in
-/// proportion to the prefill's share of the budget.
-fn busy_s(model: &PerfModel, history: u32, increment: u32, budget: u32) -> f64 {
-    let share = (f64::from(increment) / f64::from(budget)).min(1.0);
-    let whole = model.prefill_s(f64::from(history), f64::from(increment));
-    (whole - model.prefill_constant_s() * (1.0 - share)).max(0.0)
 }

@@ -166,20 +166,11 @@ impl Prefill {
             let parts = self.step.iter().flat_map(|step| &step.parts);
             parts.filter(|(other, _)| *other == round).map(|(_, tokens)| *tokens).sum::<u32>()
         };
-        let (mut seconds, mut tokens) = (0.0, 0.0);
-        for task in self.taken.iter().chain(&self.queue) {
+        let parts = self.taken.iter().chain(&self.queue).map(|task| {
             let ahead = task.done + in_step(task.round);
-            let left = f64::from(task.increment - ahead);
-            if left > 0.0 {
-                let whole = self.model.prefill_s(f64::from(task.history + ahead), left);
-                seconds += (whole - self.model.prefill_constant_s()).max(0.0);
-                tokens += left;
-            }
-        }
-        if tokens > 0.0 {
-            seconds += self.model.prefill_constant_s() * (tokens / f64::from(budget)).ceil();
-        }
-        self.engine_s(now_s) + seconds
+            (f64::from(task.history + ahead), f64::from(task.increment - ahead))
+        });
+        self.engine_s(now_s) + self.model.batches_s(parts, f64::from(budget))
     }
 
     /// Whether all blocks are accounted for.

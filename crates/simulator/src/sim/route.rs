@@ -60,13 +60,8 @@ impl Sim<'_> {
 
     /// Reads the load of the best few workers anew; whether there are any.
     fn probe(&mut self, round: &Round, scratch: &super::Scratch) -> bool {
-        let input = self.input(round, scratch);
-        let ready = (0..scratch.loads.len()).filter(|index| scratch.loads[*index].ready);
-        let mut best: Vec<(f64, usize)> =
-            ready.map(|index| (Costs::remote_s(&input, index), index)).collect();
-        best.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
-        best.truncate(self.setup.policies.signals.probes);
-        for (_, index) in &best {
+        let best = Costs::ranked(&self.input(round, scratch), self.setup.policies.signals.probes);
+        for index in &best {
             self.read_signal(round.worker, *index as u32);
         }
         !best.is_empty()

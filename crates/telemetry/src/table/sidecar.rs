@@ -12,6 +12,7 @@ use crate::family::{Counters, Gauges, Histograms};
 const OBJECTIVES: &[&str] = &["ttft", "itl", "both"];
 const ROUNDS: &[&str] = &["1", "2-4", "5-9", "10+"];
 const BINDINGS: &[&str] = &["new", "rebound", "lost"];
+const ADMISSIONS: &[&str] = &["admitted", "best_effort", "refused", "held"];
 const MOVES: &[&str] = &["moved", "overtaken", "no_room", "nowhere", "nameless", "failed"];
 /// Workers that a sidecar follows are far fewer.
 const WORKERS: usize = 256;
@@ -52,6 +53,10 @@ metrics! {
     bindings: Counters<1> = "ampd_bindings_total", "bindings",
         "Bindings of sessions to decode workers: new ones, to another worker than before, lost ones.",
         { labels: &[Label::fixed("kind", BINDINGS)] };
+    admissions: Counters<1> = "ampd_admissions_total", "sessions",
+        "Decisions on new sessions: admitted, admitted behind all others, refused because objectives would be missed, held \
+        back for the same reason (each time that one asks again).",
+        { labels: &[Label::fixed("outcome", ADMISSIONS)] };
     session_moves: Counters<1> = "ampd_session_moves_total", "sessions",
         "Sessions of the drained decode worker that were to move, by outcome: moved with their KV; left, because a round was \
         sooner, no worker had room, there was no other worker, no next round can ask for them, or the transfer failed.",

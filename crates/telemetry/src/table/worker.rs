@@ -11,6 +11,7 @@ use crate::family::{Counters, Gauges, Histograms};
 
 const CLASSES: &[&str] = &["total", "free", "active", "leased", "cached"];
 const STEP_KINDS: &[&str] = &["decode", "prefill", "mixed"];
+const PREDICTIONS: &[&str] = &["prefill", "decode"];
 const DIRECTIONS: &[&str] = &["pull", "push"];
 
 metrics! {
@@ -37,6 +38,12 @@ metrics! {
     max_context_tokens: Gauge = "ampd_worker_max_context_tokens", "tokens",
         "Longest prompt with its output that the worker can hold: the model's context, or what the KV pool has room for.",
         { load: true };
+    token_budget: Gauge = "ampd_worker_token_budget", "tokens",
+        "Most tokens that one step of the engine computes.", { load: true };
+    reference_prefill_seconds: Gauge = "ampd_worker_reference_prefill_seconds", "seconds",
+        "Predicted time of a prefill of 512 tokens without history, as corrected by what was measured.", { load: true };
+    reference_step_seconds: Gauge = "ampd_worker_reference_step_seconds", "seconds",
+        "Predicted time of a step of 8 rounds with 512 tokens each, as corrected by what was measured.", { load: true };
     ready: Gauge = "ampd_worker_ready", "1 or 0", "Whether the worker takes work.", { load: true };
 
     rounds: Counters<1> = "ampd_worker_rounds_total", "rounds", "Rounds that ended, by outcome.",
@@ -54,6 +61,9 @@ metrics! {
         "Time of a prefill from its first chunk to its last.", { buckets: WAITS };
     prefill_queue_seconds: Histogram = "ampd_worker_prefill_queue_seconds", "seconds",
         "Time that a prefill waited before its first chunk.", { buckets: WAITS };
+    calibration_ratio: Gauges<1> = "ampd_worker_calibration_ratio", "ratio",
+        "Moving ratio of measured to predicted step times, by what is predicted; from 0.2 to 5.",
+        { labels: &[Label::fixed("kind", PREDICTIONS)] };
     preemptions: IntCounter = "ampd_worker_preemptions_total", "rounds",
         "Rounds set back because KV memory ran out.", {};
     postponements: IntCounter = "ampd_worker_postponements_total", "prefills",

@@ -37,6 +37,12 @@ impl From<ErrorDetail> for ApiError {
             ErrorCode::Overloaded => {
                 Self::unavailable("overloaded", "Too many requests are waiting already.", SOON)
             }
+            ErrorCode::Saturated => {
+                let message =
+                    "The service has as many sessions as it can serve in time. New ones are let in later.";
+                let refused = Self::new(StatusCode::TOO_MANY_REQUESTS, "too_many_sessions", message);
+                Self { retry_after: Some(SOON), ..refused }
+            }
             ErrorCode::Draining => Self::unavailable("shutting_down", "The service is shutting down.", SOON),
             ErrorCode::NotReady => {
                 Self::unavailable("not_ready", "No worker is ready for the session now.", SOON)
@@ -110,6 +116,9 @@ mod tests {
     fn refusals_for_want_of_room_say_when_to_come_again() {
         let error = |code| ApiError::from(ErrorDetail::new(code, "x"));
         assert_eq!(error(ErrorCode::KvExhausted).retry_after, Some(SOON));
+        let saturated = error(ErrorCode::Saturated);
+        assert_eq!((saturated.status.as_u16(), saturated.kind()), (429, "rate_limit_error"));
+        assert_eq!(saturated.retry_after, Some(SOON));
         assert_eq!(error(ErrorCode::SessionBusy).should_retry, Some(false));
     }
 

@@ -8,6 +8,12 @@ const PROMPT_BYTES: usize = 256;
 const PROMPT_TOKENS: usize = 64;
 
 impl Request {
+    /// Whether the conversation has had an answer: it is not a session's first round, whoever has forgotten the others.
+    #[must_use]
+    pub fn continues(&self) -> bool {
+        matches!(&self.input, Input::Chat(messages) if messages.iter().any(|message| message.role == "assistant"))
+    }
+
     /// Bytes that stay the same while a conversation grows: the model, and the messages up to the user's first one; of
     /// completions the beginning of the first prompt (256 bytes or 64 tokens), the same from the round on in which the
     /// prompt is that long.

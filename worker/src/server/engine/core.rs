@@ -5,14 +5,17 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ampd_engine::core::{
-    Engine, EngineError, Event, LedgerError, MovedSession, Opened, PrefillOpened, RemoteRange, RoundId,
-    RoundRequest, StepReport,
+    DecodingRound, Engine, EngineError, Event, LedgerError, MovedSession, Opened, PrefillOpened, RemoteRange,
+    RoundId, RoundRequest, StepReport, WaitingPrefill,
 };
+use ampd_scheduler::{Decoding, LocalPrefill, OutputLengths};
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::guard::RoundGuard;
 use super::hook::{Pieces, PushHook};
+use super::pacing::Pacing;
+use super::snapshot::{Snapshot, step_s};
 use crate::server::stats::Stats;
 
 /// Events of a round besides its tokens: prompt log-probabilities and the end.
@@ -23,7 +26,9 @@ struct Subscriber {
     events: mpsc::Sender<Event>,
     /// When the round arrived at the service.
     arrival: Instant,
-    /// When its last token came.
+    /// When its first token came.
+    first_token: Option<Instant>,
+    /// When its last one came.
     last_token: Option<Instant>,
 }
 
@@ -33,17 +38,23 @@ pub(in crate::server) struct Core {
     subscribers: HashMap<RoundId, Subscriber>,
     hook: PushHook,
     stats: Arc<Stats>,
+    pacing: Option<Pacing>,
     cancels: mpsc::UnboundedSender<RoundId>,
+    /// How long the outputs of the rounds were that have ended here.
+    lengths: OutputLengths,
 }
 
 impl Core {
     pub(super) fn new(
         engine: Engine,
         stats: Arc<Stats>,
+        pacing: Option<Pacing>,
         cancels: mpsc::UnboundedSender<RoundId>,
         runtime: Handle,
     ) -> Self {
-        Self { engine, subscribers: HashMap::new(), hook: PushHook::new(runtime), stats, cancels }
+        let hook = PushHook::new(runtime);
+        let (subscribers, lengths) = (HashMap::new(), OutputLengths::default());
+        Self { engine, subscribers, hook, stats, pacing, cancels, lengths }
     }
 
     /// The engine itself.
@@ -109,8 +120,40 @@ impl Core {
         arrival: Instant,
     ) -> mpsc::Receiver<Event> {
         let (events, receiver) = mpsc::channel(max_tokens + OTHER_EVENTS);
-        self.subscribers.insert(round, Subscriber { events, arrival, last_token: None });
+        self.subscribers.insert(round, Subscriber { events, arrival, first_token: None, last_token: None });
         receiver
+    }
+
+    /// The load now, between two steps.
+    pub(in crate::server) fn snapshot(&self) -> Snapshot {
+        let (engine, at) = (self.engine.load(), Instant::now());
+        let decoding: Vec<Decoding> = engine.decoding.iter().map(|round| self.decoding(round, at)).collect();
+        let waits = engine.prefills.iter().filter(|prefill| prefill.increment > 1);
+        let (names, waiting): (Vec<RoundId>, Vec<LocalPrefill>) =
+            waits.map(|prefill| (prefill.round, self.waiting(prefill, at))).unzip();
+        let (perf, options) = (self.stats.perf(), self.engine.options());
+        let paced = self.pacing.filter(|_| !waiting.is_empty());
+        let paced = paced.and_then(|pacing| pacing.rows(&perf, options, &engine, (&decoding, &waiting)));
+        let step_s = step_s(&perf, options, &engine, paced);
+        Snapshot { engine, decoding, waiting, names, at, paced, step_s }
+    }
+
+    fn decoding(&self, round: &DecodingRound, now: Instant) -> Decoding {
+        let first = self.subscribers.get(&round.round).and_then(|subscriber| subscriber.first_token);
+        let elapsed_s = first.map_or(0.0, |first| (now - first).as_secs_f64());
+        let tokens = u32::try_from(round.tokens).unwrap_or(u32::MAX);
+        // What the client allows is known, what the model has to say is not.
+        Decoding { tokens, elapsed_s, expected: self.lengths.expected(tokens).min(round.left as f64) }
+    }
+
+    fn waiting(&self, prefill: &WaitingPrefill, now: Instant) -> LocalPrefill {
+        let arrival = self.subscribers.get(&prefill.round).map_or(now, |subscriber| subscriber.arrival);
+        let narrow = |tokens: usize| u32::try_from(tokens).unwrap_or(u32::MAX);
+        LocalPrefill {
+            history: narrow(prefill.history),
+            remaining: narrow(prefill.increment),
+            age_s: now.saturating_duration_since(arrival).as_secs_f64(),
+        }
     }
 
     pub(super) fn cancel(&mut self, round: RoundId) {
@@ -127,8 +170,9 @@ impl Core {
         self.engine.check_ledger()
     }
 
-    /// Runs one step and tells its events; whether it did anything.
-    pub(super) fn step(&mut self) -> Result<bool, EngineError> {
+    /// Runs one step with at most so many rows of prompts and tells its events; whether it did anything.
+    pub(super) fn step(&mut self, paced: Option<usize>) -> Result<bool, EngineError> {
+        self.engine.pace(paced);
         let started = Instant::now();
         let report = self.engine.step(started, &mut self.hook)?;
         let now = Instant::now();
@@ -149,7 +193,11 @@ impl Core {
                 | Event::Failed { round, .. } => (*round, true),
             };
             let Some(subscriber) = self.subscribers.get_mut(&round) else { continue };
+            if let Event::Finished { output_tokens, .. } = &event {
+                self.lengths.ended(u32::try_from(*output_tokens).unwrap_or(u32::MAX));
+            }
             if matches!(event, Event::Token { .. }) {
+                subscriber.first_token.get_or_insert(now);
                 match subscriber.last_token.replace(now) {
                     None => self.stats.first_token(now.saturating_duration_since(subscriber.arrival)),
                     Some(before) => self.stats.next_token(now - before),

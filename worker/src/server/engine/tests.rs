@@ -33,7 +33,7 @@ fn start() -> Fixture {
         Duration::from_secs(10),
     ));
     let stop = CancellationToken::new();
-    let (engine, end) = spawn(engine, stats, stop.clone()).unwrap();
+    let (engine, end) = spawn(engine, stats, None, stop.clone()).unwrap();
     Fixture { engine, end, stop }
 }
 
@@ -55,7 +55,7 @@ fn request(max_tokens: usize) -> RoundRequest {
 /// Waits until the last snapshot shows no held block.
 async fn nothing_held(engine: &EngineHandle) {
     let mut load = engine.watch_load();
-    let free = load.wait_for(|load| (load.ledger.active, load.ledger.leased) == (0, 0));
+    let free = load.wait_for(|load| (load.engine.ledger.active, load.engine.ledger.leased) == (0, 0));
     tokio::time::timeout(Duration::from_secs(10), free).await.unwrap().unwrap();
 }
 
@@ -131,7 +131,7 @@ async fn a_reader_that_is_gone_ends_its_round() {
         .await
         .unwrap();
     let mut load = engine.watch_load();
-    load.wait_for(|load| load.running_decodes == 1).await.unwrap();
+    load.wait_for(|load| load.engine.running_decodes == 1).await.unwrap();
     drop(events);
     nothing_held(&engine).await;
     drop(guard);

@@ -1,14 +1,14 @@
-//! The engine thread's loop: take what waits, step, publish the load.
+//! The engine thread's loop: take what waits, publish the load, step.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use ampd_engine::core::{EngineLoad, RoundId};
+use ampd_engine::core::RoundId;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 
-use super::{Core, Inbox, Job};
+use super::{Core, Inbox, Job, Snapshot};
 use crate::process::chain;
 
 /// How often time limits are looked at.
@@ -40,7 +40,7 @@ enum Wake {
 pub(super) fn run(
     mut core: Core,
     mut inbox: Inbox,
-    load: &watch::Sender<Arc<EngineLoad>>,
+    load: &watch::Sender<Arc<Snapshot>>,
     runtime: &Handle,
 ) -> EngineEnd {
     let end = catch_unwind(AssertUnwindSafe(|| work(&mut core, &mut inbox, load, runtime)));
@@ -58,7 +58,7 @@ pub(super) fn run(
 fn work(
     core: &mut Core,
     inbox: &mut Inbox,
-    load: &watch::Sender<Arc<EngineLoad>>,
+    load: &watch::Sender<Arc<Snapshot>>,
     runtime: &Handle,
 ) -> EngineEnd {
     let (mut expire_at, mut check_at) = (Instant::now() + EXPIRE_EVERY, Instant::now() + CHECK_EVERY);
@@ -67,9 +67,13 @@ fn work(
         if inbox.stop.is_cancelled() {
             return EngineEnd::Stopped;
         }
+        // Before the step, with what has come since the last one.
+        let snapshot = core.snapshot();
+        let paced = snapshot.paced;
+        load.send_replace(Arc::new(snapshot));
         let mut wait = Duration::ZERO;
         if core.engine().has_work() {
-            match core.step() {
+            match core.step(paced) {
                 Ok(true) => {}
                 Ok(false) => wait = BLOCKED_PAUSE,
                 Err(error) => return EngineEnd::Broken(chain(&error)),
@@ -77,7 +81,6 @@ fn work(
         } else {
             wait = EXPIRE_EVERY;
         }
-        load.send_replace(Arc::new(core.engine().load()));
         if !wait.is_zero() {
             match runtime.block_on(next(inbox, wait)) {
                 Some(Wake::Cancel(round)) => core.cancel(round),

@@ -42,7 +42,7 @@ async fn take_all(
     // The semaphore is never closed.
     while let Ok(place) = ahead.clone().acquire_owned().await {
         let perf = || {
-            let busy = context.load.engine_backlog_s(&context.engine.load());
+            let busy = context.load.engine_s(&context.engine.load());
             (context.stats.perf(), busy)
         };
         let (job, preparing, overtaken) = context.side.queue.next(perf).await;

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use ampd_engine::core::PrefillPart;
 use ampd_kv::Handle;
 use ampd_perfmodel::PerfModel;
-use ampd_scheduler::{QueuedTask, next_in_order};
+use ampd_scheduler::{Order, QueuedTask};
 use parking_lot::Mutex;
 use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -17,15 +17,6 @@ use crate::server::error::ApiError;
 
 /// Tasks that may wait.
 const LIMIT: usize = 256;
-
-/// How the queue is ordered.
-#[derive(Debug, Clone, Copy)]
-pub(in crate::server) struct Order {
-    /// Tasks at the head that are looked at.
-    pub lookahead: usize,
-    /// How often a task may be overtaken.
-    pub cap: u32,
-}
 
 /// A task with those who wait for it.
 pub(in crate::server) struct Job {
@@ -148,9 +139,13 @@ impl Queue {
         }
         let (perf, busy_s) = perf();
         let now = Instant::now();
-        let head: Vec<QueuedTask> =
-            state.waiting.iter().take(self.order.lookahead).map(|job| queued_task(job, &perf, now)).collect();
-        let chosen = next_in_order(&head, busy_s, self.order.lookahead, self.order.cap);
+        let head: Vec<QueuedTask> = state
+            .waiting
+            .iter()
+            .take(self.order.looks_at())
+            .map(|job| queued_task(job, &perf, now))
+            .collect();
+        let chosen = self.order.next(&head, busy_s);
         for &overtaken in &chosen.postponed {
             if let Some(job) = state.waiting.get_mut(overtaken) {
                 job.postponed += 1;

@@ -229,7 +229,7 @@ impl Task {
         let budget = self.context.side.token_budget;
         let mut load = self.context.engine.watch_load();
         // An engine that is gone is noticed by the next call.
-        let _ = load.wait_for(|load| load.waiting_prefill_tokens < budget).await;
+        let _ = load.wait_for(|load| load.engine.waiting_prefill_tokens < budget).await;
     }
 }
 

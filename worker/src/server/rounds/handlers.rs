@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use ampd_engine::backend::BLOCK_TOKENS;
-use ampd_engine::core::{RoundRequest, Sampling};
+use ampd_engine::core::{RoundId, RoundRequest, Sampling};
 use ampd_telemetry::TraceContext;
 use axum::Json;
 use axum::body::Body;
@@ -17,6 +17,7 @@ use super::run::{Prefill, RoundRun};
 use super::table::Waiting;
 use crate::http::{BodyLimits, read_json};
 use crate::protocol::{Bind, BindAck, OpenRound, PrefillTarget, RoundOpened, RunRound, SamplingParams};
+use crate::server::engine::Snapshot;
 use crate::server::error::ApiError;
 use crate::server::front::{Front, Worker};
 use crate::server::ndjson::{self, arrival};
@@ -58,13 +59,22 @@ pub(in crate::server) async fn open(
         tokens = round.tokens.len(), "opening a round"
     );
     let opened = open_round(&worker, round, side.table.until()).await;
-    let (waiting, increment) = opened.inspect_err(|_| front.metrics.rounds.with(["refused"]).inc())?;
+    let (waiting, increment, snapshot) =
+        opened.inspect_err(|_| front.metrics.rounds.with(["refused"]).inc())?;
     let history = waiting.history;
-    let load = worker.load.report();
+    let mut load = worker.load.detailed(&snapshot);
+    for prefill in &mut load.waiting {
+        prefill.round = side.table.name(RoundId(prefill.round));
+    }
     Ok(Json(RoundOpened { round: side.table.add(waiting), history, increment, load }))
 }
 
-async fn open_round(worker: &Worker, round: OpenRound, until: Instant) -> Result<(Waiting, usize), ApiError> {
+/// Opens the round; also the tokens of its increment, and the load right before the step that follows.
+async fn open_round(
+    worker: &Worker,
+    round: OpenRound,
+    until: Instant,
+) -> Result<(Waiting, usize, Snapshot), ApiError> {
     let OpenRound { request_id, session, salt, tokens, max_tokens, .. } = round;
     let request = RoundRequest {
         session: session.clone(),
@@ -78,9 +88,11 @@ async fn open_round(worker: &Worker, round: OpenRound, until: Instant) -> Result
         logprobs: round.logprobs,
         prompt_logprobs: round.prompt_logprobs,
     };
-    let (opened, guard) = worker.engine.call(move |core| core.open(request)).await??;
+    let open = worker.engine.call(move |core| core.open(request).map(|opened| (opened, core.snapshot())));
+    let ((opened, guard), snapshot) = open.await??;
     let history = opened.history;
-    Ok((Waiting { guard, request_id, session, salt, tokens, history, max_tokens, until }, opened.increment))
+    let waiting = Waiting { guard, request_id, session, salt, tokens, history, max_tokens, until };
+    Ok((waiting, opened.increment, snapshot))
 }
 
 fn sampling(params: SamplingParams) -> Sampling {

@@ -106,7 +106,8 @@ impl RoundTable {
         self.entries.lock().values().filter(lives).count()
     }
 
-    fn name(&self, id: RoundId) -> u64 {
+    /// The name of a round of this engine.
+    pub(super) fn name(&self, id: RoundId) -> u64 {
         self.start + id.0
     }
 }

@@ -33,7 +33,7 @@ fn push(queue: &Arc<Queue>, name: &str, increment: usize, slo_s: u64) -> Result<
 }
 
 fn queue(lookahead: usize, cap: u32) -> Arc<Queue> {
-    Arc::new(Queue::new(Order { lookahead, cap }))
+    Arc::new(Queue::new(Order::Head { lookahead, cap }))
 }
 
 async fn next(queue: &Arc<Queue>) -> (String, usize) {
@@ -63,6 +63,20 @@ async fn without_lookahead_tasks_keep_their_order() {
     let _tickets = [push(&queue, "long", 500, 10_000).unwrap(), push(&queue, "urgent", 1, 2).unwrap()];
     assert_eq!(next(&queue).await.0, "long");
     assert_eq!(next(&queue).await.0, "urgent");
+}
+
+#[tokio::test]
+async fn by_slack_the_whole_queue_is_looked_at_and_the_longest_gives_way() {
+    let queue = Arc::new(Queue::new(Order::SLACK));
+    let mut tickets = vec![push(&queue, "long", 500, 505).unwrap().0];
+    for (name, slo_s) in [("a", 510), ("b", 510), ("c", 510), ("urgent", 11)] {
+        tickets.push(push(&queue, name, 10, slo_s).unwrap().0);
+    }
+    let mut order = Vec::new();
+    for _ in 0..5 {
+        order.push(next(&queue).await.0);
+    }
+    assert_eq!(order, ["urgent", "a", "b", "c", "long"]);
 }
 
 #[tokio::test]

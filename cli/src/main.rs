@@ -1,5 +1,6 @@
 //! `ampd`: a service of prefill and decode workers on this machine, performance profiles, manifests and what they become.
 
+mod bench;
 mod cache;
 mod check;
 mod crd;
@@ -29,6 +30,8 @@ enum Command {
     Local(local::Args),
     /// Measures a performance model of this machine.
     Profile(profile::Args),
+    /// Replays a trace of multi-round sessions against a service and tells how many rounds met their objectives.
+    Bench(bench::Args),
     /// Checks a manifest.
     Check(check::Args),
     /// Prints the definitions that make the resources known to a cluster.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Local(args) => local::main(args),
         Command::Profile(args) => profile::main(&args),
+        Command::Bench(args) => bench::main(args),
         Command::Check(args) => check::main(&args),
         Command::Crd => crd::main(),
         Command::Render(args) => render::main(&args),

@@ -4,5 +4,4 @@ mod record;
 mod summary;
 
 pub use record::{Place, RoundRecord, Run};
-pub(crate) use summary::quantile;
-pub use summary::{Span, Summary};
+pub use summary::{Span, Summary, quantile};

@@ -91,7 +91,8 @@ impl Summary {
 }
 
 /// The value that a share `q` of the values does not exceed; 0 without any.
-pub(crate) fn quantile(values: &mut [f64], q: f64) -> f64 {
+#[must_use]
+pub fn quantile(values: &mut [f64], q: f64) -> f64 {
     if values.is_empty() {
         return 0.0;
     }

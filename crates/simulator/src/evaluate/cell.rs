@@ -8,7 +8,7 @@ use super::{Card, EvaluateError, Site};
 use crate::cluster::{Cluster, Engine, Links};
 use crate::trace::Trace;
 use crate::truth::{Corrections, Truth};
-use crate::workload::{Arrivals, Workload};
+use crate::workload::{Arrivals, Source};
 
 /// Prefill and decode workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -25,7 +25,7 @@ pub struct Cell {
     /// The worker type.
     pub card: Card,
     /// The workload.
-    pub workload: Workload,
+    pub workload: Source,
     /// Accelerators.
     pub gpus: u32,
     /// The TTFT objective, in unloaded prefills of the larger of a typical first prompt and a typical later round.
@@ -54,8 +54,8 @@ struct Typical {
 impl Cell {
     /// A cell with objectives of five prefills and two decode steps.
     #[must_use]
-    pub const fn new(card: Card, workload: Workload, gpus: u32) -> Self {
-        Self { card, workload, gpus, ttft_scale: 5.0, itl_scale: 2.0, profile_scale: 1.0 }
+    pub fn new(card: Card, workload: impl Into<Source>, gpus: u32) -> Self {
+        Self { card, workload: workload.into(), gpus, ttft_scale: 5.0, itl_scale: 2.0, profile_scale: 1.0 }
     }
 
     /// Makes the cell ready. The profile is measured once, with a seed of its own.
@@ -76,8 +76,7 @@ impl Cell {
         for segment in &mut model.decode {
             (segment.k0, segment.k1, segment.k2) = self.scaled([segment.k0, segment.k1, segment.k2]);
         }
-        let sample = self.workload.generate(&Arrivals::Poisson { rate: 1.0 }, 400.0, 99)?;
-        let sample = sample.cut(self.card.max_context);
+        let sample = self.sample()?;
         let typical = typical(&sample);
         let prefill = |history: f64, increment: f64| {
             truth.prefill_s(increment, increment * (history + increment / 2.0))
@@ -94,6 +93,14 @@ impl Cell {
         };
         let session_s = sample.sessions.iter().map(seconds).sum::<f64>() / sample.sessions.len() as f64;
         Ok(Site { cell: self.clone(), slo, session_s, truth, model })
+    }
+
+    /// Sessions from which the cell's typical sizes are taken.
+    pub(super) fn sample(&self) -> Result<Trace, EvaluateError> {
+        let trace = self.workload.generate(&Arrivals::Poisson { rate: 1.0 }, 400.0, 99)?;
+        let trace = trace.cut(self.card.max_context);
+        trace.check(self.card.max_context, self.card.kv_tokens)?;
+        Ok(trace)
     }
 
     fn scaled(&self, coefficients: [f64; 3]) -> (f64, f64, f64) {

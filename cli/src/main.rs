@@ -3,6 +3,7 @@
 mod cache;
 mod check;
 mod crd;
+mod evaluate;
 mod fetch;
 mod local;
 mod manifest;
@@ -29,6 +30,8 @@ enum Command {
     Local(local::Args),
     /// Measures a performance model of this machine.
     Profile(profile::Args),
+    /// Compares routing policies in the simulator.
+    Evaluate(evaluate::Args),
     /// Checks a manifest.
     Check(check::Args),
     /// Prints the definitions that make the resources known to a cluster.
@@ -50,6 +53,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Local(args) => local::main(args),
         Command::Profile(args) => profile::main(&args),
+        Command::Evaluate(args) => evaluate::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Crd => crd::main(),
         Command::Render(args) => render::main(&args),

@@ -29,7 +29,7 @@ pub struct Claim {
 }
 
 /// Splits, in prefill workers more than at the common one, and loads.
-const CONDITIONS: [(i32, f64); 6] = [(0, 0.8), (0, PAPER_LOAD), (0, 1.0), (0, 1.25), (-1, 0.8), (-2, 0.8)];
+const CONDITIONS: [(i32, f64); 4] = [(0, PAPER_LOAD), (0, 1.25), (-1, 0.75), (-2, 0.75)];
 
 /// Measures the claims in a cell.
 pub(super) fn claims(plan: &Plan, runs: &mut Runs<'_>, bound: &Bound) -> Result<Vec<Claim>, EvaluateError> {

@@ -162,7 +162,8 @@ pub fn measure(
     let mut goodputs = Vec::new();
     for (how, contender) in &chosen {
         let case = Case::plain(&contender.setting.policies, contender.split);
-        let by_seed = plan.search.goodputs(&mut runs, &case, contender.guess, &plan.seeds)?;
+        let seeds = if *how == Chosen::Tuned { &plan.seeds } else { plan.few_seeds() };
+        let by_seed = plan.search.goodputs(&mut runs, &case, contender.guess, seeds)?;
         goodputs.push(Goodput {
             policy: contender.setting.family,
             setting: contender.setting.policies.name.clone(),

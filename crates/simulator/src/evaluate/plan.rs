@@ -20,6 +20,8 @@ pub struct Plan {
     pub few: usize,
     /// How goodputs are looked for.
     pub search: Search,
+    /// The same while tuning: coarser.
+    pub tuning: Search,
     /// Whether disturbances, ablations and the published claims are run too.
     pub disturbed: bool,
 }
@@ -45,11 +47,12 @@ impl Plan {
         Self {
             cells,
             families: Family::ALL.into(),
-            loads: vec![0.5, 0.7, 0.8, PAPER_LOAD, 1.0, 1.25],
+            loads: vec![0.5, 0.75, PAPER_LOAD, 1.0, 1.25],
             tuning_seeds: vec![101, 102],
             seeds: vec![1, 2, 3, 4, 5],
             few: 3,
             search: Search::default(),
+            tuning: Search { step: 1.06, ..Search::default() },
             disturbed: true,
         }
     }

@@ -22,7 +22,7 @@ pub struct Search {
 
 impl Default for Search {
     fn default() -> Self {
-        Self { attainment: 0.9, p99_objectives: 4.0, step: 1.025 }
+        Self { attainment: 0.9, p99_objectives: 4.0, step: 1.04 }
     }
 }
 

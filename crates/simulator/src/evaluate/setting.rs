@@ -104,7 +104,7 @@ impl Family {
             Self::AlwaysRemote => vec![self.setting(Policies::always_remote(), true)],
             Self::AlwaysLocal => {
                 let of = |chunk| self.chunked(String::new(), chunk, Arc::new(AlwaysLocal), chunk == 512);
-                [128, 256, 512].map(of).into()
+                [128, 512].map(of).into()
             }
             Self::Paper => self.papers(),
             Self::DynamoConditional => self.dynamos(),
@@ -118,7 +118,7 @@ impl Family {
                         (tokens, chunk) == (512, 512),
                     )
                 };
-                [(128, 512), (256, 512), (512, 512), (1024, 512), (256, 128), (512, 128)].map(of).into()
+                [(128, 512), (256, 512), (512, 512), (256, 128)].map(of).into()
             }
             Self::Ppd => {
                 let of = |(bypass_tokens, chunk)| {
@@ -126,7 +126,7 @@ impl Family {
                     let shipped = (bypass_tokens, chunk) == (512, 512);
                     self.chunked(format!("bypass {bypass_tokens}, "), chunk, Arc::new(policy), shipped)
                 };
-                [(512, 512), (128, 512), (128, 128)].map(of).into()
+                [(512, 512), (128, 128)].map(of).into()
             }
             Self::SessionAffinity => {
                 vec![self.setting(Policies::plain(self.name(), Arc::new(SessionAffinity)), true)]
@@ -152,10 +152,8 @@ impl Family {
             let name = format!("paper: alpha {alpha}, beta {beta}{by}");
             self.setting(Policies { name, binding, ..policies }, false)
         };
-        let (memory, load) = (Binding::FreeMemory, Binding::Load);
-        [(0.8, 0.8, memory), (0.8, 0.8, load), (0.5, 0.8, load), (1.0, 0.9, load), (0.5, 0.5, load)]
-            .map(of)
-            .into()
+        let load = Binding::Load;
+        [(0.8, 0.8, Binding::FreeMemory), (0.8, 0.8, load), (1.0, 0.9, load)].map(of).into()
     }
 
     fn dynamos(self) -> Vec<Setting> {
@@ -181,8 +179,6 @@ impl Family {
             };
         [
             (2048, None, None, 512),
-            (256, None, Some(0.8), 512),
-            (512, None, Some(0.8), 512),
             (256, Some(0.5), Some(0.8), 512),
             (1024, Some(0.5), Some(0.9), 512),
             (256, None, Some(0.9), 128),

@@ -126,7 +126,11 @@ fn splits_off(
     contender: &Contender<'_>,
     trials: &mut Vec<Trial>,
 ) -> Result<(), EvaluateError> {
-    for by in [-2, -1, 1, 2] {
+    for by in [-2_i32, -1, 1, 2] {
+        // Of a rival only what two workers off leave is asked.
+        if contender.setting.family.is_rival() && by.abs() == 1 {
+            continue;
+        }
         let Some(prefill) = contender.split.prefill.checked_add_signed(by) else { continue };
         let Some(decode) = contender.split.decode.checked_add_signed(-by) else { continue };
         // Nobody plans for prefill workers and has none, or has no decode worker.

@@ -10,18 +10,18 @@ pub(super) fn text(results: &Results) -> String {
     if whats.is_empty() {
         return String::new();
     }
-    let head = ["disturbance", "ampd", "worst cell", "ampd_shed", "best tuned rival", "worst cell"];
+    let head = ["disturbance", "ampd", "worst cell", "ampd_open", "best tuned rival", "worst cell"];
     let rows: Vec<Vec<String>> = whats
         .iter()
         .map(|what| {
             let (ours, rival) = (by_cell(results, what, Some(Family::Ampd)), by_cell(results, what, None));
-            let shed = by_cell(results, what, Some(Family::AmpdShed));
+            let open = by_cell(results, what, Some(Family::AmpdOpen));
             let digits = if *what == Disturbance::Recovery { 0 } else { 2 };
             vec![
                 what.to_string(),
                 or_dash(mean(ours.iter().copied()), digits),
                 or_dash(worst(what, &ours), digits),
-                or_dash(mean(shed), digits),
+                or_dash(mean(open), digits),
                 or_dash(mean(rival.iter().copied()), digits),
                 or_dash(worst(what, &rival), digits),
             ]

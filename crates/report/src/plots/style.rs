@@ -8,7 +8,7 @@ use plotters::style::RGBColor;
 pub(super) fn color(policy: Family) -> RGBColor {
     match policy {
         Family::Ampd => RGBColor(213, 94, 0),
-        Family::AmpdShed => RGBColor(240, 170, 110),
+        Family::AmpdOpen => RGBColor(240, 170, 110),
         Family::AlwaysRemote => RGBColor(0, 114, 178),
         Family::AlwaysLocal => RGBColor(86, 180, 233),
         Family::Paper => RGBColor(0, 158, 115),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use ampd_scheduler::{Ampd, Binding, MissCurve, Order};
+use ampd_scheduler::{Ampd, Binding, MissCurve, Order, Overload};
 use serde::Serialize;
 
 use super::measure::{CellResult, Chosen};
@@ -76,6 +76,7 @@ fn variants() -> Vec<(&'static str, Policies)> {
     };
     vec![
         ("as it is", ours.clone()),
+        with("every session let in", &|p| p.overload = Overload::Off),
         with("no regard to the ITL of others", &|p| p.routing = Arc::new(careless)),
         with("queues by arrival", &|p| (p.order, p.local_order) = (Order::Arrival, Order::Arrival)),
         with("queues by the paper's reordering", &|p| {

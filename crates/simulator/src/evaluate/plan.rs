@@ -63,7 +63,7 @@ impl Plan {
     pub fn quick() -> Self {
         let cells = CARDS.into_iter().filter(|card| card.name == MODELS[1]);
         Self {
-            families: vec![Family::Ampd, Family::AmpdShed, Family::AlwaysRemote, Family::LlmdPrefix],
+            families: vec![Family::Ampd, Family::AmpdOpen, Family::AlwaysRemote, Family::LlmdPrefix],
             loads: vec![0.5, PAPER_LOAD],
             tuning_seeds: vec![101],
             seeds: vec![1, 2],

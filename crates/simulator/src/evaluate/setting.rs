@@ -13,10 +13,10 @@ use crate::cluster::{Pacing, Policies};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Family {
-    /// Ours, without admission.
+    /// Ours. Sessions that cannot be served in time are refused.
     Ampd,
-    /// Ours, with admission: sessions that cannot be served in time are refused.
-    AmpdShed,
+    /// Ours, and every session is let in.
+    AmpdOpen,
     /// Plain disaggregation.
     AlwaysRemote,
     /// Aggregated serving.
@@ -48,7 +48,7 @@ impl Family {
     /// All, in the order of tables.
     pub const ALL: [Self; 9] = [
         Self::Ampd,
-        Self::AmpdShed,
+        Self::AmpdOpen,
         Self::AlwaysRemote,
         Self::AlwaysLocal,
         Self::Paper,
@@ -63,7 +63,7 @@ impl Family {
     pub fn name(self) -> &'static str {
         match self {
             Self::Ampd => "ampd",
-            Self::AmpdShed => "ampd_shed",
+            Self::AmpdOpen => "ampd_open",
             Self::AlwaysRemote => "always_remote",
             Self::AlwaysLocal => "always_local",
             Self::Paper => "paper",
@@ -83,7 +83,7 @@ impl Family {
     /// Whether it is somebody else's.
     #[must_use]
     pub fn is_rival(self) -> bool {
-        !matches!(self, Self::Ampd | Self::AmpdShed)
+        !matches!(self, Self::Ampd | Self::AmpdOpen)
     }
 
     /// Whether it only ever runs without prefill workers.
@@ -97,8 +97,8 @@ impl Family {
     pub fn settings(self) -> Vec<Setting> {
         match self {
             Self::Ampd => vec![self.setting(Policies::ampd(), false)],
-            Self::AmpdShed => {
-                let policies = Policies { overload: Overload::Shed, ..Policies::ampd() };
+            Self::AmpdOpen => {
+                let policies = Policies { overload: Overload::Off, ..Policies::ampd() };
                 vec![self.setting(Policies { name: self.name().into(), ..policies }, false)]
             }
             Self::AlwaysRemote => vec![self.setting(Policies::always_remote(), true)],

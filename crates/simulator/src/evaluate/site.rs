@@ -46,12 +46,12 @@ pub struct Row {
 }
 
 impl Site {
-    /// When measuring begins and ends, seconds: sessions of three lengths go before, then come several, five minutes at
-    /// least. Near capacity queues grow slowly, and a short span flatters.
+    /// When measuring begins and ends, seconds: two lengths of a session go before, then come four, five minutes at least.
+    /// Near capacity queues grow slowly, and a short span flatters.
     #[must_use]
     pub fn span(&self) -> Span {
-        let from_s = 3.0 * self.session_s;
-        Span { from_s, until_s: from_s + (6.0 * self.session_s).max(300.0) }
+        let from_s = 2.0 * self.session_s;
+        Span { from_s, until_s: from_s + (4.0 * self.session_s).max(300.0) }
     }
 
     /// Runs the cell under a policy and sums up what came of it. The seed makes sessions, arrivals and noise, the same for

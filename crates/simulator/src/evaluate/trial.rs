@@ -94,7 +94,7 @@ pub(super) fn trials(
     }
     let capacity = result.goodput(Family::Ampd, Chosen::Tuned).map_or(0.0, |goodput| goodput.rate.mean);
     if capacity > 0.0 {
-        for contender in [find(Family::Ampd), find(Family::AmpdShed), rival].into_iter().flatten() {
+        for contender in [find(Family::Ampd), find(Family::AmpdOpen), rival].into_iter().flatten() {
             overloads(plan, runs, contender, capacity, &mut trials)?;
         }
     }

@@ -9,6 +9,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
+pub(crate) use error::InputError;
+pub(crate) use plan::{card, policy, trace};
+
 use crate::output;
 
 /// Compares routing policies in the simulator.

@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
+use ampd_perfmodel::ProfileError;
+use ampd_simulator::SimulationError;
 use ampd_simulator::evaluate::EvaluateError;
 use ampd_simulator::trace::TraceError;
+use ampd_simulator::truth::TruthError;
+use ampd_simulator::workload::WorkloadError;
 
 /// What can be wrong with what is to be evaluated or simulated.
 #[derive(Debug, thiserror::Error)]
@@ -18,13 +22,12 @@ pub(crate) enum InputError {
         source: std::io::Error,
     },
     /// A trace that cannot be used.
-    #[error("the trace {}", path.display())]
+    #[error("the trace {}: {problem}", path.display())]
     Trace {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
-        #[source]
-        source: TraceError,
+        /// What is wrong; it tells its own causes.
+        problem: TraceError,
     },
     /// No such worker type.
     #[error("there is no worker type {name}; there are {known}")]
@@ -52,6 +55,42 @@ pub(crate) enum InputError {
         /// All names.
         known: String,
     },
+    /// A profile that cannot be used.
+    #[error("the profile {}", path.display())]
+    Profile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: ProfileError,
+    },
+    /// Workers of a degree that no times are known of.
+    #[error("{field}.tensorParallel allows {allowed}; {of} was measured with {theta}")]
+    Degree {
+        /// The role.
+        field: &'static str,
+        /// What it allows.
+        allowed: String,
+        /// What times are known of.
+        of: String,
+        /// Its degree.
+        theta: u32,
+    },
+    /// A profile does not tell how much KV memory a worker has.
+    #[error("spec.decode.engine.kvCache is needed with --profile: it says how many tokens a worker holds")]
+    NoMemory,
+    /// A session without an arrival.
+    #[error("session {0} of the trace has no arrival_s: give --rate, and arrivals are drawn")]
+    NoArrival(usize),
+    /// The arrivals.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// The step times.
+    #[error(transparent)]
+    Truth(#[from] TruthError),
+    /// The simulation.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
     /// The evaluation.
     #[error(transparent)]
     Evaluate(#[from] EvaluateError),

@@ -11,7 +11,7 @@ use super::Args;
 use super::error::InputError;
 
 /// Seconds between rounds where a trace does not tell.
-pub(crate) const MISSING_GAP_S: f64 = 1.0;
+const MISSING_GAP_S: f64 = 1.0;
 
 /// The plan of an evaluation.
 pub(super) fn of(args: &Args) -> Result<Plan, InputError> {
@@ -39,7 +39,8 @@ pub(super) fn of(args: &Args) -> Result<Plan, InputError> {
     Ok(plan)
 }
 
-fn policy(name: &str) -> Result<Family, InputError> {
+/// The policy of this name.
+pub(crate) fn policy(name: &str) -> Result<Family, InputError> {
     Family::named(name).ok_or_else(|| InputError::Policy {
         name: name.to_owned(),
         known: Family::ALL.map(Family::name).join(", "),
@@ -59,5 +60,5 @@ pub(crate) fn card(name: &str) -> Result<Card, InputError> {
 /// Reads a trace.
 pub(crate) fn trace(path: &Path) -> Result<Trace, InputError> {
     let text = std::fs::read(path).map_err(|source| InputError::Read { path: path.to_owned(), source })?;
-    parse(&text, MISSING_GAP_S).map_err(|source| InputError::Trace { path: path.to_owned(), source })
+    parse(&text, MISSING_GAP_S).map_err(|problem| InputError::Trace { path: path.to_owned(), problem })
 }

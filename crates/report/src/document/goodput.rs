@@ -57,7 +57,11 @@ fn settings(results: &Results) -> String {
 
 fn one_for_all(results: &Results) -> String {
     let share = |policy: Family, chosen: Chosen| {
-        let of = |cell: &CellResult| Some(cell.goodput(policy, chosen)?.rate.mean / cell.bound.rate);
+        // Of the seeds that all of them have.
+        let of = |cell: &CellResult| {
+            let rates = cell.goodput(policy, chosen)?.by_seed.iter().take(results.few);
+            Some(mean(rates.copied())? / cell.bound.rate)
+        };
         mean(results.cells.iter().filter_map(of))
     };
     let setting = |policy: Family, chosen: Chosen| {

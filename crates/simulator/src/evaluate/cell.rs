@@ -1,13 +1,11 @@
 //! One cell: a model and a workload on so many accelerators, under objectives that follow from both.
 
-use ampd_perfmodel::TransferPoint;
 use ampd_scheduler::Slo;
 use serde::Serialize;
 
 use super::{Card, EvaluateError, Site};
-use crate::cluster::{Cluster, Engine, Links};
+use crate::cluster::Cluster;
 use crate::trace::Trace;
-use crate::truth::{Corrections, Truth};
 use crate::workload::{Arrivals, Source};
 
 /// Prefill and decode workers.
@@ -36,14 +34,6 @@ pub struct Cell {
     pub profile_scale: f64,
 }
 
-/// Links of a node with eight accelerators: four 400 Gb/s ports between nodes, of which half is reached, and `NVLink`
-/// inside.
-const LINKS: Links = Links { latency_s: 0.0005, between_bytes_per_s: 100e9, inside_bytes_per_s: 200e9 };
-/// Seconds of a request in the API and the engine's front: what the simulator BLIS (`inference-sim`) has fitted to vLLM.
-const OVERHEAD_S: f64 = 0.015;
-/// Accelerators of a node.
-const NODE: u32 = 8;
-
 /// Sizes that are typical of a workload, tokens.
 struct Typical {
     first: f64,
@@ -63,13 +53,8 @@ impl Cell {
     /// # Errors
     /// When its step times or its workload cannot be.
     pub fn site(&self) -> Result<Site, EvaluateError> {
-        let truth = Truth::from_points(&self.card.points()?, Corrections::ENGINE)?;
-        let bytes = self.card.kv_bytes_per_token;
-        let transfer = |tokens: u64| TransferPoint {
-            tokens,
-            seconds: LINKS.latency_s + tokens as f64 * bytes / LINKS.between_bytes_per_s,
-        };
-        let mut model = truth.profile([transfer(64), transfer(65_536)], bytes, 7)?;
+        let truth = self.card.truth()?;
+        let mut model = self.card.profile(&truth)?;
         for segment in &mut model.prefill {
             (segment.k0, segment.k1, segment.k2) = self.scaled([segment.k0, segment.k1, segment.k2]);
         }
@@ -83,7 +68,7 @@ impl Cell {
         };
         let unloaded_s = prefill(0.0, typical.first).max(prefill(typical.history, typical.later));
         let slo = Slo {
-            ttft_s: self.ttft_scale * (unloaded_s + OVERHEAD_S),
+            ttft_s: self.ttft_scale * (unloaded_s + Cluster::OVERHEAD_S),
             itl_s: self.itl_scale * truth.decode_s(1.0, typical.history),
         };
         let seconds = |session: &crate::trace::TraceSession| {
@@ -120,19 +105,7 @@ impl Cell {
         if prefill.saturating_add(decode) > self.workers() {
             return Err(EvaluateError::TooLarge { prefill, decode, theta, gpus });
         }
-        Ok(Cluster {
-            prefill_workers: prefill,
-            decode_workers: decode,
-            workers_per_node: (NODE / theta).max(1),
-            kv_tokens: self.card.kv_tokens,
-            block_tokens: 32,
-            kv_bytes_per_token: self.card.kv_bytes_per_token,
-            layers: self.card.layers,
-            max_context: self.card.max_context,
-            links: LINKS,
-            engine: Engine::default(),
-            overhead_s: OVERHEAD_S,
-        })
+        Ok(self.card.cluster(prefill, decode))
     }
 }
 

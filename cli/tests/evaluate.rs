@@ -86,7 +86,14 @@ fn a_quick_evaluation_writes_the_same_json_on_any_number_of_threads() {
     assert!(cell["rows"][0]["attainment"]["half_width"].is_number());
     assert!(cell["goodputs"].as_array().unwrap().iter().all(|goodput| goodput["rate"]["mean"].is_number()));
     let document = read(&one.path("evaluation.md"));
-    for part in ["## Goals", "## Goodput", "## Attainment", "## Disturbances", "## The paper's claims", "attainment.svg"] {
+    for part in [
+        "## Goals",
+        "## Goodput",
+        "## Attainment",
+        "## Disturbances",
+        "## The paper's claims",
+        "attainment.svg",
+    ] {
         assert!(document.contains(part), "{part}");
     }
     for plot in ["attainment", "goodput", "ttft", "itl", "local-share", "ablations"] {
@@ -113,7 +120,13 @@ fn a_service_is_simulated_under_its_own_policy_or_another() {
     let (service, trace) = (files.service(), files.trace());
     let arguments = ["simulate", "-f", &service, "--trace", &trace, "--model", "qwen3-32b"];
     let paper = told(&arguments);
-    for part in ["default/agents", "3 prefill and 5 decode workers, policy paper", "120 rounds", "TTFT", "meets the target"] {
+    for part in [
+        "default/agents",
+        "3 prefill and 5 decode workers, policy paper",
+        "120 rounds",
+        "TTFT",
+        "meets the target",
+    ] {
         assert!(paper.contains(part), "{part}: {paper}");
     }
     assert_eq!(paper, told(&arguments));
@@ -132,10 +145,21 @@ fn what_cannot_be_is_told() {
     for (text, says) in [
         (String::new(), "the trace holds no session"),
         ("{}\n".into(), "line 1: not the JSON of a session: missing field `rounds`"),
-        (format!("\n{{\"arrival_s\": 0, \"rounds\": [{round}}}, {{\"new_input_tokens\": -1, \"output_tokens\": 1}}]}}"), "line 2: new_input_tokens of round 2 is -1"),
-        (format!("{{\"arrival_s\": 0, \"rounds\": [{round}, \"round\": 2}}]}}"), "line 1: round 2 comes where round 1 is due"),
+        (
+            format!(
+                "\n{{\"arrival_s\": 0, \"rounds\": [{round}}}, {{\"new_input_tokens\": -1, \"output_tokens\": 1}}]}}"
+            ),
+            "line 2: new_input_tokens of round 2 is -1",
+        ),
+        (
+            format!("{{\"arrival_s\": 0, \"rounds\": [{round}, \"round\": 2}}]}}"),
+            "line 1: round 2 comes where round 1 is due",
+        ),
         (format!("{{\"rounds\": [{round}}}]}}"), "session 1 of the trace has no arrival_s: give --rate"),
-        ("{\"arrival_s\": 0, \"rounds\": [{\"new_input_tokens\": 200000, \"output_tokens\": 9}]}".into(), "session 1: the session reaches 200009 tokens"),
+        (
+            "{\"arrival_s\": 0, \"rounds\": [{\"new_input_tokens\": 200000, \"output_tokens\": 9}]}".into(),
+            "session 1: the session reaches 200009 tokens",
+        ),
     ] {
         let error = simulate(&files.with("bad.jsonl", &text), &[]);
         assert!(error.contains(says), "{says}: {error}");
@@ -148,7 +172,10 @@ fn what_cannot_be_is_told() {
         assert!(error.contains(says), "{says}: {error}");
     }
     let of = |model: &str| refused(&["simulate", "-f", &service, "--trace", &good, "--model", model]);
-    assert!(of("qwen3-32b/h20/tp2").contains("spec.prefill.tensorParallel allows 4; qwen3-32b/h20/tp2 was measured with 2"));
+    assert!(
+        of("qwen3-32b/h20/tp2")
+            .contains("spec.prefill.tensorParallel allows 4; qwen3-32b/h20/tp2 was measured with 2")
+    );
     assert!(of("gpt").contains("there is no worker type gpt; there are qwen3-32b/h20/tp4"));
     let few = refused(&["evaluate", "--trace", &good, "--model", "qwen3-32b", "--gpus", "7"]);
     assert!(few.contains("--gpus is 7"), "{few}");
@@ -157,10 +184,8 @@ fn what_cannot_be_is_told() {
 #[test]
 fn memory_bounds_sessions_too() {
     let files = Files::new();
-    let service = read(Path::new(&files.service())).replace(
-        "decode: {tensorParallel",
-        "decode: {engine: {kvCache: 64Mi}, tensorParallel",
-    );
+    let service = read(Path::new(&files.service()))
+        .replace("decode: {tensorParallel", "decode: {engine: {kvCache: 64Mi}, tensorParallel");
     let service = files.with("small.yaml", &service);
     let error = refused(&["simulate", "-f", &service, "--trace", &files.trace(), "--model", "qwen3-32b"]);
     assert!(error.contains("a decode worker's KV memory holds 256"), "{error}");

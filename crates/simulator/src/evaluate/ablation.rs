@@ -80,7 +80,7 @@ fn variants() -> Vec<(&'static str, Policies)> {
         with("no regard to the ITL of others", &|p| p.routing = Arc::new(careless)),
         with("queues by arrival", &|p| (p.order, p.local_order) = (Order::Arrival, Order::Arrival)),
         with("queues by the paper's reordering", &|p| {
-            (p.order, p.local_order) = (Order::PAPER, Order::PAPER)
+            (p.order, p.local_order) = (Order::PAPER, Order::PAPER);
         }),
         with("chunks of 512", &|p| p.pacing = Pacing::CHUNKED),
         with("no calibration", &|p| p.signals.calibration = false),

@@ -161,7 +161,8 @@ fn wrong_splits(cells: &[CellResult]) -> Vec<Option<Goal>> {
         Values::of(cells, |cell| {
             let best = by_seed(cell, Family::Ampd, Chosen::Tuned)?;
             let ours = [-by, by].map(|by| trial(cell, &Disturbance::SplitOff(by), false));
-            mean_of(ours.into_iter().flatten().map(|trial| ratios(&trial.by_seed, best)).collect())
+            let shares = ours.into_iter().flatten().map(|trial| ratios(&trial.by_seed, best));
+            mean_of(&shares.collect::<Vec<_>>())
         })
     };
     let over_rival = Values::of(cells, |cell| {
@@ -169,7 +170,7 @@ fn wrong_splits(cells: &[CellResult]) -> Vec<Option<Goal>> {
             let what = Disturbance::SplitOff(by);
             Some(ratios(&trial(cell, &what, false)?.by_seed, &trial(cell, &what, true)?.by_seed))
         });
-        mean_of(both.into_iter().flatten().collect())
+        mean_of(&both.into_iter().flatten().collect::<Vec<_>>())
     });
     vec![
         off(1).goal('c', "goodput one worker off, of the best split's".into(), true, 0.9),
@@ -179,8 +180,8 @@ fn wrong_splits(cells: &[CellResult]) -> Vec<Option<Goal>> {
 }
 
 /// The mean of several, seed by seed; `None` without any.
-fn mean_of(values: Vec<Vec<f64>>) -> Option<Vec<f64>> {
-    (!values.is_empty()).then(|| mean_by_seed(&values))
+fn mean_of(values: &[Vec<f64>]) -> Option<Vec<f64>> {
+    (!values.is_empty()).then(|| mean_by_seed(values))
 }
 
 fn overload(cells: &[CellResult]) -> Vec<Option<Goal>> {

@@ -103,7 +103,7 @@ impl Family {
             }
             Self::AlwaysRemote => vec![self.setting(Policies::always_remote(), true)],
             Self::AlwaysLocal => {
-                let of = |chunk| self.chunked(String::new(), chunk, Arc::new(AlwaysLocal), chunk == 512);
+                let of = |chunk| self.chunked("", chunk, Arc::new(AlwaysLocal), chunk == 512);
                 [128, 512].map(of).into()
             }
             Self::Paper => self.papers(),
@@ -112,7 +112,7 @@ impl Family {
                 let of = |(tokens, chunk)| {
                     let policy = LlmdPrefix { prompt_tokens: 0, non_cached_tokens: tokens };
                     self.chunked(
-                        format!("{tokens} tokens, "),
+                        &format!("{tokens} tokens, "),
                         chunk,
                         Arc::new(policy),
                         (tokens, chunk) == (512, 512),
@@ -124,7 +124,7 @@ impl Family {
                 let of = |(bypass_tokens, chunk)| {
                     let policy = Ppd { bypass_tokens, ..Ppd::default() };
                     let shipped = (bypass_tokens, chunk) == (512, 512);
-                    self.chunked(format!("bypass {bypass_tokens}, "), chunk, Arc::new(policy), shipped)
+                    self.chunked(&format!("bypass {bypass_tokens}, "), chunk, Arc::new(policy), shipped)
                 };
                 [(512, 512), (128, 128)].map(of).into()
             }
@@ -138,7 +138,7 @@ impl Family {
         Setting { family: self, policies, shipped }
     }
 
-    fn chunked(self, what: String, chunk: u32, routing: Arc<dyn RoutingPolicy>, shipped: bool) -> Setting {
+    fn chunked(self, what: &str, chunk: u32, routing: Arc<dyn RoutingPolicy>, shipped: bool) -> Setting {
         let plain = Policies::plain(&format!("{}: {what}chunk {chunk}", self.name()), routing);
         self.setting(Policies { pacing: Pacing::Fixed { chunk }, ..plain }, shipped)
     }
@@ -171,7 +171,7 @@ impl Family {
                 };
                 let breakers = [busy("prefill", prefill_busy), busy("decode", decode_busy)].concat();
                 self.chunked(
-                    format!("{effective_tokens} tokens, {breakers}"),
+                    &format!("{effective_tokens} tokens, {breakers}"),
                     chunk,
                     Arc::new(policy),
                     shipped,

@@ -85,18 +85,18 @@ mod tests {
         inflight.sent("before", 1, 5.0, 0.9);
         inflight.sent("after", 1, 2.0, 1.1);
         inflight.sent("elsewhere", 2, 7.0, 1.1);
-        assert!((inflight.backlog_s(1, 4.0, 1.0, 1.5) - 5.5).abs() < 1e-12);
+        assert!((inflight.backlog_s(1, (4.0, 1.0), 0.0, 1.5) - 5.5).abs() < 1e-12);
         // What is over has taken its share of the time since.
         inflight.done(&"after");
-        assert!((inflight.backlog_s(1, 4.0, 1.0, 1.5) - 5.5).abs() < 1e-12);
-        assert!((inflight.backlog_s(1, 4.0, 1.2, 1.5) - 3.7).abs() < 1e-12);
+        assert!((inflight.backlog_s(1, (4.0, 1.0), 0.0, 1.5) - 5.5).abs() < 1e-12);
+        assert!((inflight.backlog_s(1, (4.0, 1.2), 0.0, 1.5) - 3.7).abs() < 1e-12);
     }
 
     #[test]
     fn what_an_idle_worker_did_not_do_is_not_worked_off() {
         let mut inflight = InFlight::default();
         inflight.sent("late", 1, 2.0, 9.0);
-        assert!((inflight.backlog_s(1, 1.0, 0.0, 9.5) - 1.5).abs() < 1e-12);
+        assert!((inflight.backlog_s(1, (1.0, 0.0), 0.0, 9.5) - 1.5).abs() < 1e-12);
     }
 
     #[test]
@@ -113,7 +113,23 @@ mod tests {
     fn a_backlog_is_never_negative_nor_nonsense() {
         let mut inflight = InFlight::default();
         inflight.sent(1, 1, f64::NAN, 0.0);
-        assert_eq!(inflight.backlog_s(1, 1.0, 0.0, 100.0), 0.0);
-        assert_eq!(inflight.backlog_s(1, f64::INFINITY, f64::NAN, 0.0), 0.0);
+        assert_eq!(inflight.backlog_s(1, (1.0, 0.0), 0.0, 100.0), 0.0);
+        assert_eq!(inflight.backlog_s(1, (f64::INFINITY, f64::NAN), 0.0, 0.0), 0.0);
+    }
+
+    #[test]
+    fn what_others_send_is_expected_to_be_as_much() {
+        let mut inflight = InFlight::default();
+        for n in 0..20 {
+            inflight.sent(n, n % 2, 0.25, f64::from(u32::try_from(n).unwrap()) * 0.5);
+        }
+        // 5 s of work in 10 s, from each of three others, over four workers.
+        let others = inflight.others(4, 4, 10.0);
+        assert!((others - 0.375).abs() < 1e-9, "{others}");
+        assert_eq!(inflight.others(1, 4, 10.0), 0.0);
+        assert_eq!(inflight.others(4, 4, 50.0), 0.0);
+        // A worker that gets more than it can do has no less to do after a while.
+        assert_eq!(inflight.backlog_s(9, (2.0, 0.0), 1.5, 5.0), 2.0);
+        assert_eq!(inflight.backlog_s(9, (2.0, 0.0), 0.5, 2.0), 1.0);
     }
 }

@@ -38,9 +38,10 @@ fn an_evaluation_gives_the_same_bytes_again_and_a_row_for_each_policy_split_and_
     assert!(runs.get() > 10, "{}", runs.get());
     let text = |results: &[CellResult]| serde_json::to_string(results).unwrap();
     assert_eq!(text(&results), text(&evaluated(&plan, &|| {})));
-    // Policies see the same sessions.
+    // Policies see the same sessions; a late round may arrive after the end.
     let rows = &results[0].rows;
-    assert_eq!(rows[0].mean.rounds, rows[plan.loads.len()].mean.rounds);
+    let [ours, theirs] = [0, plan.loads.len()].map(|row| rows[row].mean.rounds);
+    assert!(ours.abs_diff(theirs) * 100 < ours, "{ours} {theirs}");
     // The one setting of a policy that has one is also its best.
     let goodput = |chosen| results[0].goodput(Family::Ampd, chosen).unwrap().rate.mean;
     assert_eq!(goodput(Chosen::Tuned), goodput(Chosen::OneForAll));

@@ -4,6 +4,7 @@ mod bench;
 mod cache;
 mod check;
 mod crd;
+mod evaluate;
 mod fetch;
 mod local;
 mod manifest;
@@ -11,6 +12,7 @@ mod model;
 mod output;
 mod profile;
 mod render;
+mod simulate;
 
 use std::process::ExitCode;
 
@@ -32,6 +34,10 @@ enum Command {
     Profile(profile::Args),
     /// Replays a trace of multi-round sessions against a service and tells how many rounds met their objectives.
     Bench(bench::Args),
+    /// Compares routing policies in the simulator.
+    Evaluate(evaluate::Args),
+    /// Tells what a service would do under a trace.
+    Simulate(simulate::Args),
     /// Checks a manifest.
     Check(check::Args),
     /// Prints the definitions that make the resources known to a cluster.
@@ -54,6 +60,8 @@ fn main() -> ExitCode {
         Command::Local(args) => local::main(args),
         Command::Profile(args) => profile::main(&args),
         Command::Bench(args) => bench::main(args),
+        Command::Evaluate(args) => evaluate::main(&args),
+        Command::Simulate(args) => simulate::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Crd => crd::main(),
         Command::Render(args) => render::main(&args),

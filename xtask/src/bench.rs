@@ -5,13 +5,27 @@ use cargo_metadata::{MetadataCommand, TargetKind};
 
 use crate::command::{cargo, root, run};
 
-/// Runs the benches of these names, or all of them; each prints a table of what it measured.
+/// The evaluation of routing policies, which simulates for many minutes: it runs when it is named.
+const EVALUATION: &str = "evaluation";
+
+/// Runs the benches of these names, or all of them but the evaluation; each prints a table of what it measured.
 pub(crate) fn run_benches(names: &[String]) -> anyhow::Result<()> {
     let known = known()?;
-    for name in names {
-        anyhow::ensure!(known.contains(name), "there is no bench {name}; there are {}", known.join(", "));
+    for name in names.iter().filter(|name| *name != EVALUATION) {
+        let there_are = known.join(", ");
+        anyhow::ensure!(
+            known.contains(name),
+            "there is no bench {name}; there are {there_are}, {EVALUATION}"
+        );
     }
     let mut steps = crate::steps::Steps::default();
+    if names.iter().any(|name| name == EVALUATION) {
+        let evaluate = ["run", "--release", "--locked", "--package", "ampd-cli", "--", "evaluate"];
+        steps.step(EVALUATION, || run(&mut cargo(&evaluate)));
+        if names.len() == 1 {
+            return steps.finish();
+        }
+    }
     let mut equipped = cargo(&[]);
     crate::equipment::equip(&mut equipped, &["build", "--release", "--workspace", "--bins", "--locked"])?;
     let environment: Vec<_> = equipped.get_envs().collect();

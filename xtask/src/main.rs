@@ -29,7 +29,8 @@ struct Arguments {
 enum Task {
     /// Checks format and lints, runs all tests with what they need, builds the documentation, checks the dependencies.
     Test,
-    /// Runs the benches of these names, or all, and prints their tables.
+    /// Runs the benches of these names, or all, and prints their tables. `evaluation` compares routing policies and writes
+    /// docs/evaluation.md; it runs only when it is named.
     Bench {
         /// Names of benches.
         names: Vec<String>,

@@ -9,6 +9,8 @@ pub struct BindCandidate {
     pub sessions: u32,
     /// Rounds it is decoding.
     pub running: u32,
+    /// Predicted time of a step with one round more, as a share of the ITL objective; 0 where that is not known.
+    pub itl_share: f64,
     /// Whether it takes new sessions.
     pub ready: bool,
 }
@@ -25,6 +27,9 @@ pub fn bind(candidates: &[BindCandidate]) -> Option<usize> {
 
 /// Free share of KV memory under which it gets a price of its own.
 const SCARCE: f64 = 0.2;
+/// Share of the ITL objective from which on a worker is too slow for one round more: calibrated, this also tells one that
+/// is not what it was measured to be.
+const SLOW: f64 = 0.9;
 /// What the last free token is worth in live sessions, as a multiple of the most that any worker has.
 const STEEP: f64 = 4.0;
 
@@ -42,8 +47,10 @@ pub fn bind_by_load(candidates: &[BindCandidate], capacity: u64) -> Option<usize
         f64::from(candidate.sessions) + lack * lack * STEEP * f64::from(most.max(1))
     };
     let tie = |c: &BindCandidate| (std::cmp::Reverse(c.free_kv_tokens), c.running);
-    let order =
-        |a: &BindCandidate, b: &BindCandidate| price(a).total_cmp(&price(b)).then(tie(a).cmp(&tie(b)));
+    let slow = |c: &BindCandidate| c.itl_share >= SLOW;
+    let order = |a: &BindCandidate, b: &BindCandidate| {
+        slow(a).cmp(&slow(b)).then(price(a).total_cmp(&price(b))).then(tie(a).cmp(&tie(b)))
+    };
     ready().min_by(|a, b| order(a.1, b.1)).map(|(index, _)| index)
 }
 
@@ -73,7 +80,7 @@ mod tests {
     use super::*;
 
     fn candidate(free_kv_tokens: u64, sessions: u32, running: u32) -> BindCandidate {
-        BindCandidate { free_kv_tokens, sessions, running, ready: true }
+        BindCandidate { free_kv_tokens, sessions, running, itl_share: 0.0, ready: true }
     }
 
     #[test]
@@ -95,6 +102,16 @@ mod tests {
         assert_eq!(bind_by_load(&[many, BindCandidate { free_kv_tokens: 20, ..few }], 1000), Some(0));
         assert_eq!(Binding::Load.choose(&[many, few], 1000), Some(1));
         assert_eq!(Binding::FreeMemory.choose(&[many, few], 1000), Some(0));
+    }
+
+    #[test]
+    fn by_load_a_slow_worker_gets_sessions_only_where_all_are_slow() {
+        let (slow, busy) = (BindCandidate { itl_share: 0.95, ..candidate(900, 0, 0) }, candidate(900, 9, 9));
+        assert_eq!(bind_by_load(&[slow, busy], 1000), Some(1));
+        let slower = BindCandidate { itl_share: 1.5, ..busy };
+        assert_eq!(bind_by_load(&[slower, slow], 1000), Some(1));
+        let unknown = BindCandidate { itl_share: f64::NAN, ..busy };
+        assert_eq!(bind_by_load(&[slow, unknown], 1000), Some(1));
     }
 
     #[test]

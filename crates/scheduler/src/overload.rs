@@ -47,7 +47,7 @@ pub enum Admission {
 /// at nine tenths, those that were let in already are late by the time that their second rounds come.
 const FULL_WAIT: f64 = 0.4;
 /// Share of the ITL objective from which on a predicted step is too long.
-const FULL_STEP: f64 = 0.9;
+const FULL_STEP: f64 = 0.96;
 /// Bounds of the advice when to come again, seconds.
 const RETRY_S: (f64, f64) = (1.0, 30.0);
 
@@ -79,7 +79,7 @@ mod tests {
     const SLO: Slo = Slo { ttft_s: 2.0, itl_s: 0.1 };
     const CALM: Forecast = Forecast { prefill_wait_s: 0.5, step_s: 0.05 };
     const LATE: Forecast = Forecast { prefill_wait_s: 5.0, ..CALM };
-    const SLOW: Forecast = Forecast { step_s: 0.095, ..CALM };
+    const SLOW: Forecast = Forecast { step_s: 0.097, ..CALM };
 
     #[test]
     fn each_kind_answers_overload_in_its_way() {

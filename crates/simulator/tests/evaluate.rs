@@ -1,9 +1,14 @@
-//! Sweeps and goodput.
+//! The evaluation in small.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
+use std::cell::Cell as Counter;
+
 use ampd_simulator::cluster::Policies;
-use ampd_simulator::evaluate::{CARDS, Cell, Row, Search, Site, Split, Sweep, best_split, goodput};
+use ampd_simulator::evaluate::{
+    CARDS, Case, Cell, CellResult, Chosen, Family, Plan, Runs, Search, Site, Split, Tuning, goals, measure,
+    one_for_all,
+};
 use ampd_simulator::workload::{Arrivals, Workload};
 
 fn site() -> Site {
@@ -13,61 +18,72 @@ fn site() -> Site {
 
 const SPLIT: Split = Split { prefill: 2, decode: 2 };
 
+fn evaluated(plan: &Plan, made: &dyn Fn()) -> Vec<CellResult> {
+    let sites: Vec<Site> = plan.cells.iter().map(|cell| cell.site().unwrap()).collect();
+    let tunings: Vec<Tuning> = sites.iter().map(|site| Tuning::of(plan, site, made).unwrap()).collect();
+    let chosen = one_for_all(plan, &tunings.iter().collect::<Vec<_>>());
+    sites
+        .iter()
+        .zip(&tunings)
+        .map(|(site, tuning)| measure(plan, site, tuning, &chosen, made).unwrap())
+        .collect()
+}
+
 #[test]
-fn a_sweep_gives_a_row_for_each_combination_and_the_same_bytes_again() {
-    let site = site();
-    let sweep = Sweep {
-        policies: vec![Policies::ampd(), Policies::always_remote()],
-        splits: vec![SPLIT, Split { prefill: 0, decode: 4 }],
-        arrivals: vec![Arrivals::Poisson { rate: 0.5 }, Arrivals::Gamma { rate: 0.5, cv: 3.0 }],
-        seeds: vec![1, 2],
-    };
-    let rows = || sweep.rows(&site).collect::<Result<Vec<Row>, _>>().unwrap();
-    let first = rows();
-    assert_eq!((first.len(), sweep.is_empty()), (sweep.len(), false));
-    assert_eq!(first.len(), 16);
-    let text = |rows: &[Row]| serde_json::to_string(rows).unwrap();
-    assert_eq!(text(&first), text(&rows()));
-    // Without prefill workers every policy is the same but for what paces and orders.
-    let local: Vec<&Row> = first.iter().filter(|row| row.split.prefill == 0).collect();
-    assert!(local.iter().all(|row| row.summary.local_share == 1.0));
-    // Both policies saw the same sessions.
-    assert_eq!(first[0].rate, first[8].rate);
-    assert_eq!(first[0].summary.rounds, first[8].summary.rounds);
+fn an_evaluation_gives_the_same_bytes_again_and_a_row_for_each_policy_split_and_load() {
+    let plan = Plan { disturbed: false, families: vec![Family::Ampd, Family::AlwaysRemote], ..Plan::quick() };
+    let runs = Counter::new(0_u32);
+    let results = evaluated(&plan, &|| runs.set(runs.get() + 1));
+    assert_eq!(results[0].rows.len(), 2 * 2 * plan.loads.len());
+    assert!(runs.get() > 10, "{}", runs.get());
+    let text = |results: &[CellResult]| serde_json::to_string(results).unwrap();
+    assert_eq!(text(&results), text(&evaluated(&plan, &|| {})));
+    // Policies see the same sessions; a late round may arrive after the end.
+    let rows = &results[0].rows;
+    let [ours, theirs] = [0, plan.loads.len()].map(|row| rows[row].mean.rounds);
+    assert!(ours.abs_diff(theirs) * 100 < ours, "{ours} {theirs}");
+    // The one setting of a policy that has one is also its best.
+    let goodput = |chosen| results[0].goodput(Family::Ampd, chosen).unwrap().rate.mean;
+    assert_eq!(goodput(Chosen::Tuned), goodput(Chosen::OneForAll));
+    assert!(goodput(Chosen::Tuned) > results[0].best_rival().unwrap().rate.mean);
+    assert!(goals(&results).iter().any(|goal| goal.what.contains("best tuned rival")));
 }
 
 #[test]
 fn goodput_is_the_highest_rate_that_attains() {
-    let site = site();
-    let search = Search { seeds: vec![1], precision: 0.05, ..Search::default() };
-    let rate = goodput(&site, &Policies::ampd(), SPLIT, 0.2, &search).unwrap();
-    let at = |rate| {
-        let row = site.run(&Policies::ampd(), SPLIT, &Arrivals::Poisson { rate }, &[], 1).unwrap();
-        row.summary.attainment
-    };
-    assert!(at(rate) >= 0.9 && at(rate * 1.5) < 0.9, "{rate}");
-    let best = best_split(&site, &Policies::ampd(), [2, 3], 0.2, &search).unwrap().unwrap();
-    assert!(best.rate >= rate * 0.9, "{best:?} {rate}");
+    let (site, policies) = (site(), Policies::ampd());
+    let case = Case::plain(&policies, SPLIT);
+    let mut runs = Runs::new(&site, &|| {});
+    let search = Search { step: 1.05, ..Search::default() };
+    let rate = search.goodput(&mut runs, &case, 0.2, 1).unwrap();
+    let mut at = |rate: f64| runs.summary(&case, rate, 1).unwrap().attainment;
+    assert!(at(rate / 1.05) >= 0.9 && at(rate * 1.05) < 0.9, "{rate}");
+    // Wherever it is looked for from.
+    let again = search.goodput(&mut runs, &case, 5.0, 1).unwrap();
+    assert!((again / rate - 1.0).abs() < 0.06, "{again} {rate}");
 }
 
 #[test]
 fn impossible_objectives_have_no_goodput() {
-    let cell = Cell { ttft_scale: 0.01, ..site().cell };
-    let search = Search { seeds: vec![1], ..Search::default() };
-    assert_eq!(goodput(&cell.site().unwrap(), &Policies::ampd(), SPLIT, 0.1, &search).unwrap(), 0.0);
+    let site = Cell { ttft_scale: 0.01, ..site().cell }.site().unwrap();
+    let policies = Policies::ampd();
+    let case = Case::plain(&policies, SPLIT);
+    assert_eq!(Search::default().goodput(&mut Runs::new(&site, &|| {}), &case, 0.1, 1).unwrap(), 0.0);
 }
 
 #[test]
 fn a_search_that_would_not_end_is_refused() {
-    let site = site();
+    let (site, policies) = (site(), Policies::ampd());
     for (says, search) in [
-        ("precision of the search is 0", Search { precision: 0.0, ..Search::default() }),
+        ("step of the search is 1", Search { step: 1.0, ..Search::default() }),
         ("attainment of the search is 0", Search { attainment: 0.0, ..Search::default() }),
-        ("seeds of the search is 0", Search { seeds: vec![], ..Search::default() }),
     ] {
-        let error = goodput(&site, &Policies::ampd(), SPLIT, 0.1, &search).unwrap_err().to_string();
+        let case = Case::plain(&policies, SPLIT);
+        let error = search.goodput(&mut Runs::new(&site, &|| {}), &case, 0.1, 1).unwrap_err().to_string();
         assert!(error.contains(says), "{error}");
     }
+    let plan = Plan { tuning_seeds: vec![], ..Plan::quick() };
+    assert!(Tuning::of(&plan, &site, &|| {}).unwrap_err().to_string().contains("tuning_seeds"));
 }
 
 #[test]

@@ -210,8 +210,13 @@ mod tests {
             kv_addr: String::new(),
         };
         let members = [member("a"), member("b"), member("c")];
-        let candidate =
-            |free_kv_tokens, ready| BindCandidate { free_kv_tokens, sessions: 0, running: 0, ready };
+        let candidate = |free_kv_tokens, ready| BindCandidate {
+            free_kv_tokens,
+            sessions: 0,
+            running: 0,
+            itl_share: 0.0,
+            ready,
+        };
         let all = [candidate(1, true), candidate(3, true), candidate(2, true)];
         let choose = |candidates: &[_], wish, avoid| choose(&members, candidates, wish, avoid, bind);
         assert_eq!(choose(&all, None, None), Some(1));

@@ -13,7 +13,8 @@ use super::wire::MemberStatus;
 use crate::topology::{DecodeMember, Topology};
 
 /// One of whom nothing is known.
-const UNKNOWN: BindCandidate = BindCandidate { free_kv_tokens: 0, sessions: 0, running: 0, ready: false };
+const UNKNOWN: BindCandidate =
+    BindCandidate { free_kv_tokens: 0, sessions: 0, running: 0, itl_share: 0.0, ready: false };
 
 /// What is known of the decode members, by name.
 #[derive(Debug)]
@@ -43,6 +44,7 @@ impl Member {
             free_kv_tokens: status.free_kv_tokens,
             sessions: status.live_sessions.unwrap_or(status.sessions),
             running: status.running,
+            itl_share: 0.0,
             // One that answers may itself have lost sight of its worker.
             ready: status.ready && now_s - at_s <= 2.0 * self.health.silence_s(),
         });

@@ -130,7 +130,8 @@ impl Signals {
             let Signal { id, load, at_s, health, suspicion } = signal;
             PrefillLoad {
                 windowed_ttft_s: load.windowed_ttft_s,
-                backlog_s: self.inflight.lock().backlog_s(*id, load.backlog_s, *at_s, now_s),
+                // Readings are 100 ms apart: what others sent in between is little.
+                backlog_s: self.inflight.lock().backlog_s(*id, (load.backlog_s, *at_s), 0.0, now_s),
                 cached_history: None,
                 prefill_ratio: ratio(load.speed.prefill_s, model.reference().prefill_s),
                 fresh: self.ages.of(now_s - *at_s) != Freshness::Stale,

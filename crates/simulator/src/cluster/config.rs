@@ -12,6 +12,11 @@ pub struct Links {
     pub inside_bytes_per_s: f64,
 }
 
+impl Links {
+    /// A node with eight accelerators: four 400 Gb/s ports between nodes, of which half is reached, and `NVLink` inside.
+    pub const NODE: Self = Self { latency_s: 0.0005, between_bytes_per_s: 100e9, inside_bytes_per_s: 200e9 };
+}
+
 /// The engine's rule of a step: decode rows first, then prefills under a token budget.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Engine {
@@ -57,4 +62,10 @@ pub struct Cluster {
     pub engine: Engine,
     /// Seconds that a round spends in the API and the engine's front before it is routed.
     pub overhead_s: f64,
+}
+
+impl Cluster {
+    /// Seconds of a request in the API and the engine's front: what the simulator BLIS (`inference-sim`) has fitted to
+    /// vLLM.
+    pub const OVERHEAD_S: f64 = 0.015;
 }

@@ -1,7 +1,10 @@
 //! What goes wrong.
 
+use serde::Serialize;
+
 /// A worker's role.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Role {
     /// Prefill.
     Prefill,

@@ -117,12 +117,14 @@ impl Policies {
         Self { binding: Binding::FreeMemory, order: Order::PAPER, ..plain }
     }
 
-    /// Ours.
+    /// Ours. Where objectives cannot be met, new sessions are refused: it is the default because nearly every workload
+    /// gains by it, also below overload, when many sessions come at once.
     #[must_use]
     pub fn ampd() -> Self {
         Self {
             order: Order::SLACK,
             local_order: Order::SLACK,
+            overload: Overload::Shed,
             pacing: Pacing::Adaptive { ttft: MissCurve::TTFT_PACED, itl: MissCurve::ITL, price: Pace::PRICE },
             ..Self::plain("ampd", Arc::new(Ampd::default()))
         }

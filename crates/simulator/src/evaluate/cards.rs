@@ -1,8 +1,13 @@
 //! Worker types that step times are known of.
 
-use ampd_perfmodel::Points;
+use ampd_perfmodel::{PerfModel, Points, TransferPoint};
 
-use crate::truth::{PointsError, read_points};
+use super::EvaluateError;
+use crate::cluster::{Cluster, Engine, Links};
+use crate::truth::{Corrections, PointsError, Truth, read_points};
+
+/// Accelerators of a node.
+const NODE: u32 = 8;
 
 /// A model on a worker type.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -29,6 +34,45 @@ impl Card {
     /// When the table cannot be read, which its test rules out.
     pub fn points(&self) -> Result<Points, PointsError> {
         read_points(self.points)
+    }
+
+    /// How long its steps take.
+    ///
+    /// # Errors
+    /// When the table cannot be read or is none, which its test rules out.
+    pub fn truth(&self) -> Result<Truth, EvaluateError> {
+        Ok(Truth::from_points(&self.points()?, Corrections::ENGINE)?)
+    }
+
+    /// What a profiler tells that has measured it once, always the same.
+    ///
+    /// # Errors
+    /// When no model can be fitted, which its test rules out.
+    pub fn profile(&self, truth: &Truth) -> Result<PerfModel, EvaluateError> {
+        let (bytes, links) = (self.kv_bytes_per_token, Links::NODE);
+        let transfer = |tokens: u64| TransferPoint {
+            tokens,
+            seconds: links.latency_s + tokens as f64 * bytes / links.between_bytes_per_s,
+        };
+        Ok(truth.profile([transfer(64), transfer(65_536)], bytes, 7)?)
+    }
+
+    /// A deployment of such workers, with the defaults of an engine, on nodes of eight accelerators.
+    #[must_use]
+    pub fn cluster(&self, prefill_workers: u32, decode_workers: u32) -> Cluster {
+        Cluster {
+            prefill_workers,
+            decode_workers,
+            workers_per_node: (NODE / self.theta).max(1),
+            kv_tokens: self.kv_tokens,
+            block_tokens: 32,
+            kv_bytes_per_token: self.kv_bytes_per_token,
+            layers: self.layers,
+            max_context: self.max_context,
+            links: Links::NODE,
+            engine: Engine::default(),
+            overhead_s: Cluster::OVERHEAD_S,
+        }
     }
 }
 
@@ -94,12 +138,12 @@ pub const CARDS: [Card; 6] = [
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::truth::{Corrections, Truth};
 
     #[test]
     fn every_card_gives_a_truth() {
         for card in CARDS {
-            let truth = Truth::from_points(&card.points().unwrap(), Corrections::ENGINE).unwrap();
+            let truth = card.truth().unwrap();
+            assert!(card.profile(&truth).is_ok());
             let one = truth.decode_s(1.0, 1024.0);
             assert!(one > 0.002 && one < truth.decode_s(128.0, 1024.0), "{}", card.name);
             assert!(truth.prefill_s(512.0, 512.0 * 256.0) < truth.prefill_s(4096.0, 4096.0 * 2048.0));

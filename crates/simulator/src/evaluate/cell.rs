@@ -1,14 +1,12 @@
 //! One cell: a model and a workload on so many accelerators, under objectives that follow from both.
 
-use ampd_perfmodel::TransferPoint;
 use ampd_scheduler::Slo;
 use serde::Serialize;
 
 use super::{Card, EvaluateError, Site};
-use crate::cluster::{Cluster, Engine, Links};
+use crate::cluster::Cluster;
 use crate::trace::Trace;
-use crate::truth::{Corrections, Truth};
-use crate::workload::{Arrivals, Workload};
+use crate::workload::{Arrivals, Source};
 
 /// Prefill and decode workers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -25,7 +23,7 @@ pub struct Cell {
     /// The worker type.
     pub card: Card,
     /// The workload.
-    pub workload: Workload,
+    pub workload: Source,
     /// Accelerators.
     pub gpus: u32,
     /// The TTFT objective, in unloaded prefills of the larger of a typical first prompt and a typical later round.
@@ -35,14 +33,6 @@ pub struct Cell {
     /// Factor by which the policies' model is wrong; 1 is a profile as it was measured.
     pub profile_scale: f64,
 }
-
-/// Links of a node with eight accelerators: four 400 Gb/s ports between nodes, of which half is reached, and `NVLink`
-/// inside.
-const LINKS: Links = Links { latency_s: 0.0005, between_bytes_per_s: 100e9, inside_bytes_per_s: 200e9 };
-/// Seconds of a request in the API and the engine's front: what the simulator BLIS (`inference-sim`) has fitted to vLLM.
-const OVERHEAD_S: f64 = 0.015;
-/// Accelerators of a node.
-const NODE: u32 = 8;
 
 /// Sizes that are typical of a workload, tokens.
 struct Typical {
@@ -54,8 +44,8 @@ struct Typical {
 impl Cell {
     /// A cell with objectives of five prefills and two decode steps.
     #[must_use]
-    pub const fn new(card: Card, workload: Workload, gpus: u32) -> Self {
-        Self { card, workload, gpus, ttft_scale: 5.0, itl_scale: 2.0, profile_scale: 1.0 }
+    pub fn new(card: Card, workload: impl Into<Source>, gpus: u32) -> Self {
+        Self { card, workload: workload.into(), gpus, ttft_scale: 5.0, itl_scale: 2.0, profile_scale: 1.0 }
     }
 
     /// Makes the cell ready. The profile is measured once, with a seed of its own.
@@ -63,28 +53,22 @@ impl Cell {
     /// # Errors
     /// When its step times or its workload cannot be.
     pub fn site(&self) -> Result<Site, EvaluateError> {
-        let truth = Truth::from_points(&self.card.points()?, Corrections::ENGINE)?;
-        let bytes = self.card.kv_bytes_per_token;
-        let transfer = |tokens: u64| TransferPoint {
-            tokens,
-            seconds: LINKS.latency_s + tokens as f64 * bytes / LINKS.between_bytes_per_s,
-        };
-        let mut model = truth.profile([transfer(64), transfer(65_536)], bytes, 7)?;
+        let truth = self.card.truth()?;
+        let mut model = self.card.profile(&truth)?;
         for segment in &mut model.prefill {
             (segment.k0, segment.k1, segment.k2) = self.scaled([segment.k0, segment.k1, segment.k2]);
         }
         for segment in &mut model.decode {
             (segment.k0, segment.k1, segment.k2) = self.scaled([segment.k0, segment.k1, segment.k2]);
         }
-        let sample = self.workload.generate(&Arrivals::Poisson { rate: 1.0 }, 400.0, 99)?;
-        let sample = sample.cut(self.card.max_context);
+        let sample = self.sample()?;
         let typical = typical(&sample);
         let prefill = |history: f64, increment: f64| {
             truth.prefill_s(increment, increment * (history + increment / 2.0))
         };
         let unloaded_s = prefill(0.0, typical.first).max(prefill(typical.history, typical.later));
         let slo = Slo {
-            ttft_s: self.ttft_scale * (unloaded_s + OVERHEAD_S),
+            ttft_s: self.ttft_scale * (unloaded_s + Cluster::OVERHEAD_S),
             itl_s: self.itl_scale * truth.decode_s(1.0, typical.history),
         };
         let seconds = |session: &crate::trace::TraceSession| {
@@ -94,6 +78,14 @@ impl Cell {
         };
         let session_s = sample.sessions.iter().map(seconds).sum::<f64>() / sample.sessions.len() as f64;
         Ok(Site { cell: self.clone(), slo, session_s, truth, model })
+    }
+
+    /// Sessions from which the cell's typical sizes are taken.
+    pub(super) fn sample(&self) -> Result<Trace, EvaluateError> {
+        let trace = self.workload.generate(&Arrivals::Poisson { rate: 1.0 }, 400.0, 99)?;
+        let trace = trace.cut(self.card.max_context);
+        trace.check(self.card.max_context, self.card.kv_tokens)?;
+        Ok(trace)
     }
 
     fn scaled(&self, coefficients: [f64; 3]) -> (f64, f64, f64) {
@@ -113,19 +105,7 @@ impl Cell {
         if prefill.saturating_add(decode) > self.workers() {
             return Err(EvaluateError::TooLarge { prefill, decode, theta, gpus });
         }
-        Ok(Cluster {
-            prefill_workers: prefill,
-            decode_workers: decode,
-            workers_per_node: (NODE / theta).max(1),
-            kv_tokens: self.card.kv_tokens,
-            block_tokens: 32,
-            kv_bytes_per_token: self.card.kv_bytes_per_token,
-            layers: self.card.layers,
-            max_context: self.card.max_context,
-            links: LINKS,
-            engine: Engine::default(),
-            overhead_s: OVERHEAD_S,
-        })
+        Ok(self.card.cluster(prefill, decode))
     }
 }
 

@@ -1,6 +1,7 @@
 //! What can be wrong with an evaluation.
 
 use crate::SimulationError;
+use crate::trace::TraceError;
 use crate::truth::{PointsError, TruthError};
 use crate::workload::WorkloadError;
 
@@ -16,6 +17,9 @@ pub enum EvaluateError {
     /// Of the workload.
     #[error(transparent)]
     Workload(#[from] WorkloadError),
+    /// Of the trace.
+    #[error(transparent)]
+    Trace(#[from] TraceError),
     /// Of the simulation.
     #[error(transparent)]
     Simulation(#[from] SimulationError),

@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Cell, EvaluateError, Split};
 use crate::cluster::{Fault, Policies};
-use crate::report::{Span, Summary};
+use crate::report::{Run, Span, Summary};
 use crate::truth::Truth;
 use crate::workload::Arrivals;
 use crate::{Setup, simulate};
@@ -30,7 +30,7 @@ pub struct Row {
     /// The worker type.
     pub card: &'static str,
     /// The workload.
-    pub workload: &'static str,
+    pub workload: String,
     /// The policy.
     pub policy: String,
     /// The workers.
@@ -46,16 +46,16 @@ pub struct Row {
 }
 
 impl Site {
-    /// When measuring begins and ends, seconds: sessions of three lengths go before, then come several, five minutes at
-    /// least. Near capacity queues grow slowly, and a short span flatters.
+    /// When measuring begins and ends, seconds: two lengths of a session go before, then come four, five minutes at least.
+    /// Near capacity queues grow slowly, and a short span flatters.
     #[must_use]
     pub fn span(&self) -> Span {
-        let from_s = 3.0 * self.session_s;
-        Span { from_s, until_s: from_s + (6.0 * self.session_s).max(300.0) }
+        let from_s = 2.0 * self.session_s;
+        Span { from_s, until_s: from_s + (4.0 * self.session_s).max(300.0) }
     }
 
-    /// Runs the cell under a policy. The seed makes sessions, arrivals and noise, the same for all policies. Sessions end
-    /// where the model's context does.
+    /// Runs the cell under a policy and sums up what came of it. The seed makes sessions, arrivals and noise, the same for
+    /// all policies. Sessions end where the model's context does.
     ///
     /// # Errors
     /// When the split, the arrivals or the simulation cannot be.
@@ -67,10 +67,35 @@ impl Site {
         faults: &[Fault],
         seed: u64,
     ) -> Result<Row, EvaluateError> {
+        let run = self.records(policies, split, arrivals, faults, seed)?;
+        Ok(Row {
+            card: self.cell.card.name,
+            workload: self.cell.workload.name().into(),
+            policy: policies.name.clone(),
+            split,
+            rate: arrivals.rate(),
+            seed,
+            summary: Summary::of(&run, &self.slo, self.span()),
+            simulated_s: run.ended_s,
+        })
+    }
+
+    /// The same, round by round.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn records(
+        &self,
+        policies: &Policies,
+        split: Split,
+        arrivals: &Arrivals,
+        faults: &[Fault],
+        seed: u64,
+    ) -> Result<Run, EvaluateError> {
         let (cluster, span) = (self.cell.cluster(split)?, self.span());
         // The load goes on behind those that are measured until they have had the time that the objectives allow.
-        let after_s = self.session_s / 2.0;
-        let trace = self.cell.workload.generate(arrivals, span.until_s + after_s, seed)?;
+        let until_s = span.until_s + self.session_s / 2.0;
+        let trace = self.cell.workload.generate(arrivals, until_s, seed)?;
         let trace = trace.cut(self.cell.card.max_context);
         let setup = Setup {
             cluster: &cluster,
@@ -81,18 +106,8 @@ impl Site {
             trace: &trace,
             faults,
             seed,
-            until_s: span.until_s + after_s,
+            until_s,
         };
-        let run = simulate(&setup)?;
-        Ok(Row {
-            card: self.cell.card.name,
-            workload: self.cell.workload.name,
-            policy: policies.name.clone(),
-            split,
-            rate: arrivals.rate(),
-            seed,
-            summary: Summary::of(&run, &self.slo, span),
-            simulated_s: run.ended_s,
-        })
+        Ok(simulate(&setup)?)
     }
 }

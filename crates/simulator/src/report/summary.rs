@@ -90,6 +90,30 @@ impl Summary {
     }
 }
 
+impl Summary {
+    /// The means over several runs; rounds are summed up.
+    #[must_use]
+    pub fn mean(summaries: &[Self]) -> Self {
+        let mean = |value: fn(&Self) -> f64| {
+            summaries.iter().map(value).sum::<f64>() / summaries.len().max(1) as f64
+        };
+        Self {
+            rounds: summaries.iter().map(|summary| summary.rounds).sum(),
+            attainment: mean(|summary| summary.attainment),
+            session_attainment: mean(|summary| summary.session_attainment),
+            goodput: mean(|summary| summary.goodput),
+            local_share: mean(|summary| summary.local_share),
+            refused_share: mean(|summary| summary.refused_share),
+            ttft_p50_s: mean(|summary| summary.ttft_p50_s),
+            ttft_p95_s: mean(|summary| summary.ttft_p95_s),
+            ttft_p99_s: mean(|summary| summary.ttft_p99_s),
+            itl_p50_s: mean(|summary| summary.itl_p50_s),
+            itl_p95_s: mean(|summary| summary.itl_p95_s),
+            itl_stall_s: mean(|summary| summary.itl_stall_s),
+        }
+    }
+}
+
 /// The value that a share `q` of the values does not exceed; 0 without any.
 #[must_use]
 pub fn quantile(values: &mut [f64], q: f64) -> f64 {

@@ -50,7 +50,8 @@ impl Sim<'_> {
             member.step_s * with / model.decode_s(rows, member.mean_context)
         }));
         let alive = (0..sidecar.signals.len()).filter(|worker| sidecar.signals[*worker].alive);
-        let mut waits = alive.map(|worker| self.known_backlog_s(home, worker as u32)).peekable();
+        let others = self.others(home);
+        let mut waits = alive.map(|worker| self.known_backlog_s(home, worker as u32, others)).peekable();
         let prefill_wait_s = if waits.peek().is_some() {
             least(&mut waits)
         } else {

@@ -91,11 +91,12 @@ impl Sim<'_> {
     /// The prefill workers as the sidecar of the round's worker knows them.
     fn loads(&self, round: &Round, into: &mut Vec<PrefillLoad>) {
         let sidecar = &self.sidecars[round.worker as usize];
+        let others = self.others(round.worker);
         let own_ratio = self.decodes[round.worker as usize].prefill_ratio;
         into.clear();
         into.extend(sidecar.signals.iter().enumerate().map(|(worker, signal)| PrefillLoad {
             windowed_ttft_s: signal.windowed_ttft_s,
-            backlog_s: self.known_backlog_s(round.worker, worker as u32),
+            backlog_s: self.known_backlog_s(round.worker, worker as u32, others),
             cached_history: self.believed(round, worker as u32),
             prefill_ratio: signal.ratio / own_ratio,
             fresh: self.setup.policies.signals.ages.of(self.now_s - signal.at_s)

@@ -47,7 +47,8 @@ pub(super) struct Sidecar {
 
 impl Member {
     pub(super) fn new(free_kv_tokens: u64) -> Self {
-        let candidate = BindCandidate { free_kv_tokens, sessions: 0, running: 0, ready: true };
+        let candidate =
+            BindCandidate { free_kv_tokens, sessions: 0, running: 0, itl_share: 0.0, ready: true };
         Self { candidate, mean_context: 0.0, step_s: 0.0, backlog_s: 0.0, bound: 0, bound_tokens: 0 }
     }
 

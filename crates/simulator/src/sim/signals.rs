@@ -50,11 +50,18 @@ impl Sim<'_> {
         };
     }
 
-    /// The backlog of a prefill worker as a sidecar knows it: its signal and, where they count, own dispatches since.
-    pub(super) fn known_backlog_s(&self, sidecar: u32, worker: u32) -> f64 {
+    /// The seconds of work that each prefill worker is believed to get a second from other sidecars.
+    pub(super) fn others(&self, sidecar: u32) -> f64 {
+        let Sidecar { signals, inflight, .. } = &self.sidecars[sidecar as usize];
+        inflight.others(self.sidecars.len(), signals.len(), self.now_s)
+    }
+
+    /// The backlog of a prefill worker as a sidecar knows it: its signal and, where they count, own dispatches since, while
+    /// others send it `others` seconds of work a second.
+    pub(super) fn known_backlog_s(&self, sidecar: u32, worker: u32, others: f64) -> f64 {
         let Sidecar { signals, inflight, .. } = &self.sidecars[sidecar as usize];
         let signal = &signals[worker as usize];
-        inflight.backlog_s(u64::from(worker), signal.backlog_s, signal.at_s, self.now_s)
+        inflight.backlog_s(u64::from(worker), (signal.backlog_s, signal.at_s), others, self.now_s)
     }
 
     fn member(&mut self, worker: usize) -> Member {
@@ -70,6 +77,7 @@ impl Sim<'_> {
         member.candidate.ready = decode.alive;
         member.mean_context = decode.mean_context();
         member.step_s = step_s.max(measured_s);
+        member.candidate.itl_share = member.step_s / self.setup.slo.itl_s;
         member.backlog_s = decode.backlog_s();
         member
     }

@@ -29,14 +29,40 @@ pub enum Arrivals {
         /// Seconds of a period.
         period_s: f64,
     },
+    /// Poisson with a higher rate for a while.
+    Surge {
+        /// Sessions a second before and after it.
+        rate: f64,
+        /// How many times as many come in it; at least 1.
+        factor: f64,
+        /// When it begins, seconds.
+        from_s: f64,
+        /// When it is over, seconds.
+        until_s: f64,
+    },
 }
 
 impl Arrivals {
-    /// Sessions a second, in the mean.
+    /// Sessions a second, in the mean; outside of a surge.
     #[must_use]
     pub fn rate(&self) -> f64 {
-        let (Self::Poisson { rate } | Self::Gamma { rate, .. } | Self::Swinging { rate, .. }) = *self;
+        let (Self::Poisson { rate }
+        | Self::Gamma { rate, .. }
+        | Self::Swinging { rate, .. }
+        | Self::Surge { rate, .. }) = *self;
         rate
+    }
+
+    /// The same process at another rate, sessions a second.
+    #[must_use]
+    pub fn at(self, new: f64) -> Self {
+        let mut changed = self;
+        let (Self::Poisson { rate }
+        | Self::Gamma { rate, .. }
+        | Self::Swinging { rate, .. }
+        | Self::Surge { rate, .. }) = &mut changed;
+        *rate = new;
+        changed
     }
 
     /// All arrivals before `until_s`, seconds, in order.
@@ -64,6 +90,12 @@ impl Arrivals {
                     }
                     exponential(rate * (1.0 + swing), rng)?
                 }
+                Self::Surge { rate, factor, .. } => {
+                    if !(factor.is_finite() && factor >= 1.0) {
+                        return Err(WorkloadError::Surge(factor));
+                    }
+                    exponential(rate * factor, rng)?
+                }
             };
             if now >= until_s {
                 return Ok(times);
@@ -79,10 +111,15 @@ impl Arrivals {
 
     /// Whether an arrival at the highest rate is one at the rate of that moment.
     fn happens(&self, now_s: f64, rng: &mut Rng) -> Result<bool, WorkloadError> {
-        let Self::Swinging { swing, period_s, .. } = *self else { return Ok(true) };
-        let high = (now_s / period_s).fract() < 0.5;
-        let share = if high { 1.0 } else { (1.0 - swing) / (1.0 + swing) };
-        let happens = Bernoulli::new(share).map_err(|_| WorkloadError::Swing { swing, period_s })?;
+        let (high, low_share) = match *self {
+            Self::Poisson { .. } | Self::Gamma { .. } => return Ok(true),
+            Self::Swinging { swing, period_s, .. } => {
+                ((now_s / period_s).fract() < 0.5, (1.0 - swing) / (1.0 + swing))
+            }
+            Self::Surge { factor, from_s, until_s, .. } => (now_s >= from_s && now_s < until_s, 1.0 / factor),
+        };
+        let share = if high { 1.0 } else { low_share };
+        let happens = Bernoulli::new(share).map_err(|_| WorkloadError::Probability(share))?;
         Ok(happens.sample(rng))
     }
 }
@@ -110,10 +147,20 @@ mod tests {
             Arrivals::Gamma { rate: 5.0, cv: 3.0 },
             Arrivals::Swinging { rate: 5.0, swing: 0.4, period_s: 0.1 },
             Arrivals::Swinging { rate: 5.0, swing: 0.4, period_s: 30.0 },
+            Arrivals::Surge { rate: 5.0, factor: 3.0, from_s: 1e6, until_s: 2e6 },
         ] {
             let rate = drawn(&arrivals).len() as f64 / 20_000.0;
             assert!((rate / 5.0 - 1.0).abs() < 0.03, "{arrivals:?}: {rate}");
         }
+    }
+
+    #[test]
+    fn in_a_surge_more_come_and_only_then() {
+        let times =
+            drawn(&Arrivals::Surge { rate: 1.0, factor: 3.0, from_s: 5000.0, until_s: 10_000.0 }.at(5.0));
+        let within = times.iter().filter(|now_s| (5000.0..10_000.0).contains(*now_s)).count();
+        assert!((within as f64 / 75_000.0 - 1.0).abs() < 0.03, "{within}");
+        assert!(((times.len() - within) as f64 / 75_000.0 - 1.0).abs() < 0.03, "{}", times.len());
     }
 
     #[test]

@@ -25,6 +25,12 @@ pub enum WorkloadError {
         /// The period, seconds.
         period_s: f64,
     },
+    /// A surge that is none.
+    #[error("a surge has {0} times the rate, it must be a number that is at least 1")]
+    Surge(f64),
+    /// A recording without sessions.
+    #[error("the trace holds no session to draw from")]
+    NoSessions,
     /// More arrivals than memory can hold.
     #[error("there would be more than {0} sessions")]
     TooMany(usize),

@@ -1,0 +1,103 @@
+//! What can be wrong with what is to be evaluated or simulated.
+
+use std::path::PathBuf;
+
+use ampd_perfmodel::ProfileError;
+use ampd_simulator::SimulationError;
+use ampd_simulator::evaluate::EvaluateError;
+use ampd_simulator::trace::TraceError;
+use ampd_simulator::truth::TruthError;
+use ampd_simulator::workload::WorkloadError;
+
+/// What can be wrong with what is to be evaluated or simulated.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum InputError {
+    /// A file that cannot be read.
+    #[error("cannot read {}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What happened.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A trace that cannot be used.
+    #[error("the trace {}: {problem}", path.display())]
+    Trace {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong; it tells its own causes.
+        problem: TraceError,
+    },
+    /// No such worker type.
+    #[error("there is no worker type {name}; there are {known}")]
+    Model {
+        /// What was asked for.
+        name: String,
+        /// All names.
+        known: String,
+    },
+    /// Too few accelerators.
+    #[error("--gpus is {gpus}, a worker of {model} has {theta}, and two workers at least are compared")]
+    Gpus {
+        /// What was asked for.
+        gpus: u32,
+        /// The worker type.
+        model: &'static str,
+        /// Accelerators of a worker.
+        theta: u32,
+    },
+    /// No such policy.
+    #[error("there is no policy {name}; there are {known}")]
+    Policy {
+        /// What was asked for.
+        name: String,
+        /// All names.
+        known: String,
+    },
+    /// A profile that cannot be used.
+    #[error("the profile {}", path.display())]
+    Profile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: ProfileError,
+    },
+    /// Workers of a degree that no times are known of.
+    #[error("{field}.tensorParallel allows {allowed}; {of} was measured with {theta}")]
+    Degree {
+        /// The role.
+        field: &'static str,
+        /// What it allows.
+        allowed: String,
+        /// What times are known of.
+        of: String,
+        /// Its degree.
+        theta: u32,
+    },
+    /// A profile does not tell how much KV memory a worker has.
+    #[error("spec.decode.engine.kvCache is needed with --profile: it says how many tokens a worker holds")]
+    NoMemory,
+    /// A session without an arrival.
+    #[error("session {0} of the trace has no arrival_s: give --rate, and arrivals are drawn")]
+    NoArrival(usize),
+    /// The arrivals.
+    #[error(transparent)]
+    Workload(#[from] WorkloadError),
+    /// The manifest's policy.
+    #[error(transparent)]
+    Routing(#[from] ampd_scheduler::UnknownPolicy),
+    /// A parameter of the manifest's policy.
+    #[error(transparent)]
+    Parameter(#[from] ampd_scheduler::ConfigError),
+    /// The step times.
+    #[error(transparent)]
+    Truth(#[from] TruthError),
+    /// The simulation.
+    #[error(transparent)]
+    Simulation(#[from] SimulationError),
+    /// The evaluation.
+    #[error(transparent)]
+    Evaluate(#[from] EvaluateError),
+}

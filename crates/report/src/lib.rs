@@ -1,0 +1,13 @@
+//! The results of an evaluation as a document, with plots, and as JSON.
+//!
+//! Pure: texts come out, whoever asks for them writes them somewhere. Equal results give equal texts.
+
+mod document;
+mod json;
+mod plots;
+mod results;
+
+pub use document::{document, summary};
+pub use json::json;
+pub use plots::{Plot, PlotError, plots};
+pub use results::Results;

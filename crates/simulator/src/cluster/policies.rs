@@ -117,8 +117,8 @@ impl Policies {
         Self { binding: Binding::FreeMemory, order: Order::PAPER, ..plain }
     }
 
-    /// Ours. Where objectives cannot be met, new sessions are refused: it is the default because nearly every workload
-    /// gains by it, also below overload, when many sessions come at once.
+    /// Ours. Where objectives cannot be met, new sessions are refused: it is the default because most workloads gain by it,
+    /// also below overload, when many sessions come at once.
     #[must_use]
     pub fn ampd() -> Self {
         Self {

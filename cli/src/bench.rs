@@ -65,10 +65,10 @@ pub(crate) struct Args {
     csv: Option<PathBuf>,
 }
 
-pub(crate) fn main(args: Args) -> anyhow::Result<ExitCode> {
-    let plan = plan(&args)?;
+pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
+    let plan = plan(args)?;
     let objectives = Objectives { ttft_s: args.ttft.as_secs_f64(), itl_s: args.itl.as_secs_f64() };
-    let run = tokio::runtime::Runtime::new()?.block_on(replay(&args, plan))?;
+    let run = tokio::runtime::Runtime::new()?.block_on(replay(args, plan))?;
     let summary = Summary::of(&run.rounds, objectives, run.took.as_secs_f64());
     if let Some(path) = &args.json {
         let value = serde_json::json!({

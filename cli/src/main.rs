@@ -59,7 +59,7 @@ fn main() -> ExitCode {
     let result = match Cli::parse().command {
         Command::Local(args) => local::main(args),
         Command::Profile(args) => profile::main(&args),
-        Command::Bench(args) => bench::main(args),
+        Command::Bench(args) => bench::main(&args),
         Command::Evaluate(args) => evaluate::main(&args),
         Command::Simulate(args) => simulate::main(&args),
         Command::Check(args) => check::main(&args),

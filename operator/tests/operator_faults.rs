@@ -47,7 +47,15 @@ fn state(fake: &FakeApi) -> BTreeMap<String, Value> {
         .map(|mut object| {
             let name = format!("{} {}", object["kind"], object["metadata"]["name"]);
             let metadata = object["metadata"].as_object_mut().unwrap();
-            for field in ["uid", "resourceVersion", "creationTimestamp", "managedFields", "ownerReferences"] {
+            // Generations count the changes on the way.
+            for field in [
+                "uid",
+                "resourceVersion",
+                "creationTimestamp",
+                "generation",
+                "managedFields",
+                "ownerReferences",
+            ] {
                 metadata.remove(field);
             }
             if let Some(since) = object.pointer_mut("/metadata/annotations/ampd.dev~1draining-since") {
@@ -217,13 +225,10 @@ async fn disturbed(fault: &str) -> BTreeMap<String, Value> {
         "conflict" => fake.set_faults(move |call| {
             if !call.verb.reads() && sometimes(call) { Fault::Fail(409, "Conflict") } else { Fault::Pass }
         }),
-        "busy" => {
-            fake.set_faults(
-                move |call| {
-                    if sometimes(call) { Fault::Fail(429, "TooManyRequests") } else { Fault::Pass }
-                },
-            )
-        }
+        "busy" => fake.set_faults(move |call| {
+            let busy = sometimes(call);
+            if busy { Fault::Fail(429, "TooManyRequests") } else { Fault::Pass }
+        }),
         "broken" => fake.set_faults(move |call| {
             let broken = sometimes(call);
             if broken { Fault::Fail(500, "InternalError") } else { Fault::Pass }

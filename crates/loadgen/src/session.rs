@@ -116,8 +116,8 @@ fn record(session: usize, round: usize, sent: Duration, result: &Result<Answer, 
     };
     let tokens = answer.output_tokens.unwrap_or(answer.parts.len() as u64);
     let (first, last) = (answer.parts.first().copied(), answer.parts.last().copied());
-    let between = first.zip(last).map(|(first, last)| (last - first).as_secs_f64());
-    let longest = answer.parts.windows(2).map(|pair| pair[1] - pair[0]).max();
+    let between = first.zip(last).map(|(first, last)| last.saturating_sub(first).as_secs_f64());
+    let longest = answer.parts.windows(2).map(|pair| pair[1].saturating_sub(pair[0])).max();
     RoundRecord {
         ttft_s: first.map(|first| first.as_secs_f64()),
         itl_s: between.filter(|_| tokens > 1).map(|between| between / (tokens - 1) as f64),

@@ -80,7 +80,7 @@ impl Observed {
         let live = self.live_pods_of(Role::Decode);
         let marked =
             live.filter(move |pod| label(*pod, labels::REVISION) == Some(revision) && since(pod).is_some());
-        marked.map(|pod| pod.name_any())
+        marked.map(kube::ResourceExt::name_any)
     }
 
     /// Whether there are Deployments of a revision.

@@ -21,9 +21,9 @@ pub(crate) struct Args {
     /// The API's base address.
     #[arg(long, default_value = "http://127.0.0.1:8000/v1")]
     url: String,
-    /// The model to ask for.
-    #[arg(long, default_value = "smollm2")]
-    model: String,
+    /// The model to ask for; the first that the service tells where it is left out.
+    #[arg(long)]
+    model: Option<String>,
     /// The API key, where the service asks for one.
     #[arg(long, env = "AMPD_API_KEY", hide_env_values = true)]
     api_key: Option<String>,
@@ -102,12 +102,18 @@ fn plan(args: &Args) -> anyhow::Result<Plan> {
 }
 
 async fn replay(args: &Args, plan: Plan) -> anyhow::Result<Run> {
-    let client = Client::new(Target {
+    let mut client = Client::new(Target {
         url: args.url.clone(),
-        model: args.model.clone(),
+        model: args.model.clone().unwrap_or_default(),
         key: args.api_key.clone(),
         timeout: args.timeout,
     })?;
+    if args.model.is_none() {
+        client
+            .take_first_model()
+            .await
+            .with_context(|| format!("{} tells no model: give --model", args.url))?;
+    }
     let stop = CancellationToken::new();
     let interrupted = stop.clone();
     let interrupt = tokio::spawn(async move {

@@ -119,19 +119,19 @@ fn a_service_is_simulated_under_its_own_policy_or_another() {
     let files = Files::new();
     let (service, trace) = (files.service(), files.trace());
     let arguments = ["simulate", "-f", &service, "--trace", &trace, "--model", "qwen3-32b"];
-    let paper = told(&arguments);
+    let ours = told(&arguments);
     for part in [
         "default/agents",
-        "3 prefill and 5 decode workers, policy paper",
+        "3 prefill and 5 decode workers, policy ampd",
         "120 rounds",
         "TTFT",
         "meets the target",
     ] {
-        assert!(paper.contains(part), "{part}: {paper}");
+        assert!(ours.contains(part), "{part}: {ours}");
     }
-    assert_eq!(paper, told(&arguments));
-    let ours = told(&[&arguments[..], &["--policy", "ampd", "--rate", "3"]].concat());
-    assert!(ours.contains("policy ampd"), "{ours}");
+    assert_eq!(ours, told(&arguments));
+    let paper = told(&[&arguments[..], &["--policy", "paper", "--rate", "3"]].concat());
+    assert!(paper.contains("policy paper"), "{paper}");
 }
 
 #[test]

@@ -173,6 +173,29 @@ impl Client {
         Ok(Self { http, authorization: authorization.transpose()?, target })
     }
 
+    /// Asks for the first model that the service tells.
+    ///
+    /// # Errors
+    /// When it does not answer, or tells none.
+    pub async fn take_first_model(&mut self) -> Result<(), RoundError> {
+        let mut request = self.http.get(format!("{}/models", self.target.url.trim_end_matches('/')));
+        if let Some(authorization) = &self.authorization {
+            request = request.header(AUTHORIZATION, authorization.clone());
+        }
+        let response = request.send().await.map_err(|error| self.failed(error))?;
+        let status = response.status();
+        let words = response.text().await.map_err(|error| self.failed(error))?;
+        if !status.is_success() {
+            return Err(RoundError::Refused { status: status.as_u16(), words: shortened(&words) });
+        }
+        let list: serde_json::Value =
+            serde_json::from_str(&words).map_err(|error| RoundError::Malformed(error.to_string()))?;
+        let first =
+            list["data"][0]["id"].as_str().ok_or(RoundError::Malformed("no model in the list".into()))?;
+        first.clone_into(&mut self.target.model);
+        Ok(())
+    }
+
     /// Runs a round of `session` with these messages and exactly so many output tokens, where the service can do that.
     pub(crate) async fn round(
         &self,

@@ -23,7 +23,9 @@ type Asked = Arc<Mutex<Vec<(String, Value)>>>;
 
 async fn serve() -> (String, Asked) {
     let asked = Asked::default();
-    let app = Router::new().route("/v1/chat/completions", post(answer)).with_state(asked.clone());
+    let models = async || Json(json!({"data": [{"id": "first"}, {"id": "second"}]}));
+    let app = Router::new().route("/v1/models", axum::routing::get(models));
+    let app = app.route("/v1/chat/completions", post(answer)).with_state(asked.clone());
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/v1", listener.local_addr().unwrap());
     // Small parts would wait for one another else, and times would be the network's.
@@ -134,6 +136,15 @@ async fn failures_are_told_apart_and_end_their_session() {
     let csv = String::from_utf8(csv).unwrap();
     assert_eq!(csv.lines().count(), 19);
     assert!(csv.contains(",not_sent,"), "{csv}");
+}
+
+#[tokio::test]
+async fn the_first_model_is_asked_for() {
+    let (url, asked) = serve().await;
+    let mut client = client(&url);
+    client.take_first_model().await.unwrap();
+    run(&client, plan(1), 7, CancellationToken::new(), |_| {}).await.unwrap();
+    assert!(asked.lock().unwrap().iter().all(|(_, body)| body["model"] == "first"));
 }
 
 #[tokio::test]

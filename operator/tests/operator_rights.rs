@@ -122,6 +122,9 @@ async fn calls_of_a_life() -> BTreeSet<Right> {
     put_decode_pods(&fake, 1).await;
     change(&fake, json!({"decode": {"replicas": {"min": 1}}})).await;
     rests(&fake).await;
+    // The keys go when no pod needs them any more.
+    change(&fake, json!({"security": {"api": {"auth": "Anonymous"}}})).await;
+    rests(&fake).await;
     running.abort();
     std::mem::take(&mut *seen.lock())
 }

@@ -222,14 +222,17 @@ mod tests {
     }
 
     #[test]
-    fn own_dispatches_count_until_they_end() {
+    fn own_dispatches_count_until_a_signal_knows_of_them() {
         let signals = signals();
         signals.read("p0", busy(100.0), signals.clock.now_s());
         let dispatch = signals.dispatch("p0", 50.0);
         let both = seen(&signals, "p0").backlog_s;
         assert!((149.0..=150.0).contains(&both), "{both}");
         assert_eq!(seen(&signals, "p1").backlog_s, 0.0);
+        // It is over, and the signal is older than that.
         drop(dispatch);
+        assert!((149.0..=150.0).contains(&seen(&signals, "p0").backlog_s));
+        signals.read("p0", busy(100.0), signals.clock.now_s());
         assert!((99.0..=100.0).contains(&seen(&signals, "p0").backlog_s));
     }
 

@@ -13,6 +13,7 @@ use anyhow::Context as _;
 use indicatif::{ProgressBar, ProgressStyle};
 use tokio_util::sync::CancellationToken;
 
+use crate::evaluate::trace;
 use crate::output::print;
 
 /// Replays a trace of multi-round sessions against a service of the `OpenAI` API and tells how many rounds met their objectives.
@@ -88,9 +89,7 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
 /// The trace as it is to be replayed.
 fn plan(args: &Args) -> anyhow::Result<Plan> {
     let path = args.trace.display();
-    let text = fs::read(&args.trace).with_context(|| format!("cannot read {path}"))?;
-    let trace = ampd_simulator::trace::parse(&text, args.gap.as_secs_f64())
-        .with_context(|| format!("{path} is not a trace"))?;
+    let trace = trace(&args.trace, args.gap.as_secs_f64())?;
     let pacing = Pacing {
         rate: args.rate,
         scale: args.scale,

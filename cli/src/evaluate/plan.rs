@@ -11,7 +11,7 @@ use super::Args;
 use super::error::InputError;
 
 /// Seconds between rounds where a trace does not tell.
-const MISSING_GAP_S: f64 = 1.0;
+pub(crate) const MISSING_GAP_S: f64 = 1.0;
 
 /// The plan of an evaluation.
 pub(super) fn of(args: &Args) -> Result<Plan, InputError> {
@@ -22,7 +22,7 @@ pub(super) fn of(args: &Args) -> Result<Plan, InputError> {
                 return Err(InputError::Gpus { gpus: args.gpus, model: card.name, theta: card.theta });
             }
             let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
-            let source = Source::Recorded { name, trace: Arc::new(trace(path)?) };
+            let source = Source::Recorded { name, trace: Arc::new(trace(path, MISSING_GAP_S)?) };
             Plan { disturbed: false, ..Plan::of(vec![Cell::new(card, source, args.gpus)]) }
         }
         _ if args.quick => Plan::quick(),
@@ -57,8 +57,8 @@ pub(crate) fn card(name: &str) -> Result<Card, InputError> {
     })
 }
 
-/// Reads a trace.
-pub(crate) fn trace(path: &Path) -> Result<Trace, InputError> {
+/// Reads a trace; `missing_gap_s` stands for think times that it does not tell.
+pub(crate) fn trace(path: &Path, missing_gap_s: f64) -> Result<Trace, InputError> {
     let text = std::fs::read(path).map_err(|source| InputError::Read { path: path.to_owned(), source })?;
-    parse(&text, MISSING_GAP_S).map_err(|problem| InputError::Trace { path: path.to_owned(), problem })
+    parse(&text, missing_gap_s).map_err(|problem| InputError::Trace { path: path.to_owned(), problem })
 }

@@ -6,11 +6,11 @@ use ampd_simulator::trace::Trace;
 use ampd_simulator::workload::{Arrivals, Source, WorkloadError};
 
 use super::Args;
-use crate::evaluate::{InputError, trace};
+use crate::evaluate::{InputError, MISSING_GAP_S, trace};
 
 /// The trace with its own arrivals, or as many of its sessions as there are, in the mean, at the rate that was asked for.
 pub(super) fn of(args: &Args) -> Result<Trace, InputError> {
-    let trace = trace(&args.trace)?;
+    let trace = trace(&args.trace, MISSING_GAP_S)?;
     let Some(rate) = args.rate else {
         return match trace.sessions.iter().position(|session| session.arrival_s.is_none()) {
             Some(index) => Err(InputError::NoArrival(index + 1)),

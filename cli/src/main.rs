@@ -13,6 +13,7 @@ mod output;
 mod profile;
 mod render;
 mod simulate;
+mod workload;
 
 use std::process::ExitCode;
 
@@ -38,6 +39,8 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Tells what a service would do under a trace.
     Simulate(simulate::Args),
+    /// Prints the sessions of a known workload, as a trace.
+    Workload(workload::Args),
     /// Checks a manifest.
     Check(check::Args),
     /// Prints the definitions that make the resources known to a cluster.
@@ -62,6 +65,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::main(&args),
         Command::Evaluate(args) => evaluate::main(&args),
         Command::Simulate(args) => simulate::main(&args),
+        Command::Workload(args) => workload::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Crd => crd::main(),
         Command::Render(args) => render::main(&args),

@@ -1,4 +1,4 @@
-//! `ampd evaluate` and `ampd simulate`.
+//! `ampd evaluate`, `ampd simulate` and `ampd workload`.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
@@ -132,6 +132,50 @@ fn a_service_is_simulated_under_its_own_policy_or_another() {
     assert_eq!(ours, told(&arguments));
     let paper = told(&[&arguments[..], &["--policy", "paper", "--rate", "3"]].concat());
     assert!(paper.contains("policy paper"), "{paper}");
+}
+
+#[test]
+fn what_was_measured_is_simulated_and_compared() {
+    let files = Files::new();
+    let round = |session: u32, number: u32, sent_s: u32| {
+        format!(
+            "{{\"session\": {session}, \"round\": {number}, \"sent_s\": {sent_s}, \"ttft_s\": 0.4, \"itl_s\": 0.01, \
+             \"total_s\": 0.5, \"prompt_tokens\": {}, \"cached_tokens\": 0, \"output_tokens\": 20, \
+             \"prefill\": \"local\"}}",
+            900 * number
+        )
+    };
+    let rounds: Vec<String> = (0..10).flat_map(|n| [round(n, 1, 2 * n), round(n, 2, 2 * n + 1)]).collect();
+    let measured = files.with("run.json", &format!("{{\"seed\": 1, \"rounds\": [{}]}}", rounds.join(",")));
+    let service = files.service();
+    let arguments = ["simulate", "-f", &service, "--model", "qwen3-32b", "--measured"];
+    let compared = told(&[&arguments[..], &[&measured]].concat());
+    for part in ["20 rounds in", "20 rounds were measured", "TTFT P50", "400.0 ms", "mean ITL P95", "local"] {
+        assert!(compared.contains(part), "{part}: {compared}");
+    }
+    let other = refused(&[&arguments[..], &[&files.trace()]].concat());
+    assert!(other.contains("trace.jsonl is not what ampd bench --json writes"), "{other}");
+    let none = refused(&[&arguments[..], &[&files.with("none.json", "{\"rounds\": []}")]].concat());
+    assert!(none.contains("none.json has no round that ended"), "{none}");
+}
+
+#[test]
+fn a_known_workload_is_a_trace() {
+    let files = Files::new();
+    let workload =
+        |name: &str| ["workload", name, "--rate", "3", "--duration", "40s", "--seed", "5"].map(String::from);
+    let printed = |name: &str| told(&workload(name).each_ref().map(String::as_str));
+    let trace = printed("toolbench");
+    assert_eq!(trace, printed("toolbench"));
+    assert!((90..150).contains(&trace.lines().count()), "{}", trace.lines().count());
+    let path = files.with("toolbench.jsonl", &trace);
+    let simulated = told(&["simulate", "-f", &files.service(), "--trace", &path, "--model", "qwen3-32b"]);
+    assert!(simulated.contains("meets the target"), "{simulated}");
+    let error = refused(&["workload", "none"]);
+    assert!(
+        error.contains("there is no workload none; there are toolbench, gaia, hotpotqa, dureader"),
+        "{error}"
+    );
 }
 
 #[test]

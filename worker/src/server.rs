@@ -23,7 +23,7 @@ mod supervise;
 
 use std::process::ExitCode;
 
-pub use args::Args;
+pub use args::{Args, MAX_STEP};
 pub use start::{Running, ServerError, start};
 
 use tokio_util::sync::CancellationToken;

@@ -21,8 +21,8 @@ struct Server {
     task: JoinHandle<()>,
 }
 
-fn start(app: Router, limits: HttpLimits, grace: Duration) -> Server {
-    let listener = listen("--listen", "127.0.0.1:0".parse().unwrap()).unwrap();
+async fn start(app: Router, limits: HttpLimits, grace: Duration) -> Server {
+    let listener = listen("--listen", "127.0.0.1:0".parse().unwrap()).await.unwrap();
     let address = listener.local_addr().unwrap();
     let shutdown = CancellationToken::new();
     let server = HttpServer { limits, tls: None, shutdown: shutdown.clone(), grace };
@@ -54,7 +54,7 @@ fn hello() -> Router {
 
 #[tokio::test]
 async fn requests_with_two_meanings_are_refused() {
-    let server = start(hello(), quick(), Duration::from_secs(5));
+    let server = start(hello(), quick(), Duration::from_secs(5)).await;
     let good = exchange(server.address, b"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
     assert!(good.starts_with("HTTP/1.1 200") && good.ends_with("hello"), "{good}");
     let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(100_000));
@@ -87,7 +87,7 @@ async fn requests_with_two_meanings_are_refused() {
 
 #[tokio::test]
 async fn connections_that_never_ask_are_closed() {
-    let server = start(hello(), quick(), Duration::from_secs(5));
+    let server = start(hello(), quick(), Duration::from_secs(5)).await;
     for opening in [&b""[..], b"P", b"PRI * HTTP/2.0\r\n", b"GET / HTTP/1.1\r\nHost:"] {
         exchange(server.address, opening).await;
     }
@@ -111,7 +111,7 @@ async fn a_reader_that_takes_nothing_is_cut_off() {
             async move { axum::body::Body::from_stream(endless) }
         }),
     );
-    let server = start(app, quick(), Duration::from_secs(5));
+    let server = start(app, quick(), Duration::from_secs(5)).await;
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
     timeout(Duration::from_secs(10), told.cancelled()).await.expect("the connection is given up");
@@ -132,7 +132,7 @@ async fn shutdown_lets_requests_end_and_cuts_the_rest() {
             "done"
         }),
     );
-    let server = start(app, HttpLimits::default(), Duration::from_secs(20));
+    let server = start(app, HttpLimits::default(), Duration::from_secs(20)).await;
     let address = server.address;
     let request = tokio::spawn(async move { exchange(address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await });
     begun.recv().await.unwrap();
@@ -151,7 +151,7 @@ async fn shutdown_lets_requests_end_and_cuts_the_rest() {
             std::future::pending::<()>().await;
         }),
     );
-    let server = start(app, HttpLimits::default(), Duration::from_millis(200));
+    let server = start(app, HttpLimits::default(), Duration::from_millis(200)).await;
     let address = server.address;
     let request = tokio::spawn(async move { exchange(address, b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await });
     begun.recv().await.unwrap();
@@ -162,7 +162,7 @@ async fn shutdown_lets_requests_end_and_cuts_the_rest() {
 
 #[tokio::test]
 async fn an_answer_arrives_while_the_client_still_sends() {
-    let server = start(hello(), quick(), Duration::from_secs(5));
+    let server = start(hello(), quick(), Duration::from_secs(5)).await;
     let mut request = b"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 50000000\r\n\r\n".to_vec();
     request.resize(50_000_000, b'x');
     let mut stream = TcpStream::connect(server.address).await.unwrap();

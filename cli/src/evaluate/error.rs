@@ -29,6 +29,21 @@ pub(crate) enum InputError {
         /// What is wrong; it tells its own causes.
         problem: TraceError,
     },
+    /// What is not what `ampd bench --json` writes.
+    #[error("{} is not what ampd bench --json writes", path.display())]
+    Measured {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A run in which no round ended.
+    #[error("{} has no round that ended and whose tokens the service counted", path.display())]
+    NothingMeasured {
+        /// The file.
+        path: PathBuf,
+    },
     /// No such worker type.
     #[error("there is no worker type {name}; there are {known}")]
     Model {
@@ -79,6 +94,9 @@ pub(crate) enum InputError {
     /// A profile does not tell how much KV memory a worker has.
     #[error("spec.decode.engine.kvCache is needed with --profile: it says how many tokens a worker holds")]
     NoMemory,
+    /// The longest step of a worker.
+    #[error("the longest step of a worker")]
+    Step(#[source] humantime::DurationError),
     /// A session without an arrival.
     #[error("session {0} of the trace has no arrival_s: give --rate, and arrivals are drawn")]
     NoArrival(usize),

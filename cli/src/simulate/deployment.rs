@@ -6,10 +6,14 @@ use std::sync::Arc;
 use ampd_api::Service;
 use ampd_api::resolved::Role;
 use ampd_api::service::{Overload as OnOverload, SignalSource};
+use ampd_engine::backend::BLOCK_TOKENS;
+use ampd_engine::core::EngineOptions;
 use ampd_perfmodel::{PerfModel, Profile};
 use ampd_scheduler::{Binding, Order, Overload, PolicyConfig, PolicyKind, RoutingPolicy, Slo};
 use ampd_simulator::cluster::{Cluster, Engine, Links, Pacing, Policies, Signals};
 use ampd_simulator::truth::{Corrections, Truth};
+
+use ampd_worker::server::MAX_STEP;
 
 use super::Args;
 use crate::evaluate::{InputError, card, policy};
@@ -32,17 +36,20 @@ pub(super) struct Deployment {
 /// The deployment of a service on workers of the model or profile that was named.
 pub(super) fn of(args: &Args, service: &Service) -> Result<Deployment, InputError> {
     let (mut cluster, truth, model) = match (&args.model, &args.profile) {
-        (_, Some(path)) => from_profile(path, service)?,
+        (_, Some(path)) => from_profile(path, args.cores, service)?,
         (model, None) => from_card(model.as_deref().unwrap_or_default(), service)?,
     };
-    cluster.engine = Engine {
-        token_budget: service.decode.token_budget as u32,
-        prefill_budget: service.prefill.token_budget as u32,
-        // The engine's rows are bounded by its budget and by memory.
-        max_running: (service.decode.token_budget as u32)
-            .saturating_sub(1)
-            .min(Engine::default().max_running),
-        ..Engine::default()
+    cluster.engine = match &args.profile {
+        Some(_) => worker_engine(service, &model)?,
+        None => Engine {
+            token_budget: service.decode.token_budget as u32,
+            prefill_budget: service.prefill.token_budget as u32,
+            // The engine's rows are bounded by its budget and by memory.
+            max_running: (service.decode.token_budget as u32)
+                .saturating_sub(1)
+                .min(Engine::default().max_running),
+            ..Engine::default()
+        },
     };
     if let Some(tokens) = service.model.max_context_tokens {
         cluster.max_context = cluster.max_context.min(u64::from(tokens));
@@ -59,6 +66,21 @@ pub(super) fn of(args: &Args, service: &Service) -> Result<Deployment, InputErro
     };
     let slo = Slo { ttft_s: service.slo.ttft.as_secs_f64(), itl_s: service.slo.itl.as_secs_f64() };
     Ok(Deployment { cluster, policies, truth, model, slo })
+}
+
+/// The limits that a worker with this profile gives its engine: no step with prompts is longer than is wanted.
+fn worker_engine(service: &Service, model: &PerfModel) -> Result<Engine, InputError> {
+    let longest_s = humantime::parse_duration(MAX_STEP).map_err(InputError::Step)?.as_secs_f64();
+    let rounds = EngineOptions::default().max_running;
+    let limits = |role: &Role| {
+        let most = role.token_budget.max(role.prefill_chunk);
+        let rows = model.tokens_within(longest_s, BLOCK_TOKENS, most);
+        (role.token_budget.min(rows.max(rounds)) as u32, role.prefill_chunk.min(rows) as u32)
+    };
+    let (token_budget, _) = limits(&service.decode);
+    let (prefill_budget, prefill_chunk) = limits(&service.prefill);
+    let max_running = (rounds as u32).min(token_budget.saturating_sub(1));
+    Ok(Engine { token_budget, max_running, prefill_budget, prefill_chunk, ..Engine::default() })
 }
 
 /// As sidecars and workers decide: the manifest's rule with what goes with it. Local prefills are served by age.
@@ -106,7 +128,11 @@ fn from_card(name: &str, service: &Service) -> Result<(Cluster, Truth, PerfModel
     Ok((card.cluster(workers(&service.prefill), workers(&service.decode)), truth, model))
 }
 
-fn from_profile(path: &Path, service: &Service) -> Result<(Cluster, Truth, PerfModel), InputError> {
+fn from_profile(
+    path: &Path,
+    cores: Option<u32>,
+    service: &Service,
+) -> Result<(Cluster, Truth, PerfModel), InputError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| InputError::Read { path: path.to_owned(), source })?;
     let profile =
@@ -133,6 +159,7 @@ fn from_profile(path: &Path, service: &Service) -> Result<(Cluster, Truth, PerfM
         },
         engine: Engine::default(),
         overhead_s: 0.0,
+        cores,
     };
     Ok((cluster, truth, profile.perf))
 }

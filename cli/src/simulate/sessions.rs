@@ -1,5 +1,6 @@
 //! The sessions that come, with their arrivals.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use ampd_simulator::trace::Trace;
@@ -9,8 +10,8 @@ use super::Args;
 use crate::evaluate::{InputError, MISSING_GAP_S, trace};
 
 /// The trace with its own arrivals, or as many of its sessions as there are, in the mean, at the rate that was asked for.
-pub(super) fn of(args: &Args) -> Result<Trace, InputError> {
-    let trace = trace(&args.trace, MISSING_GAP_S)?;
+pub(super) fn of(path: &Path, args: &Args) -> Result<Trace, InputError> {
+    let trace = trace(path, MISSING_GAP_S)?;
     let Some(rate) = args.rate else {
         return match trace.sessions.iter().position(|session| session.arrival_s.is_none()) {
             Some(index) => Err(InputError::NoArrival(index + 1)),
@@ -21,6 +22,6 @@ pub(super) fn of(args: &Args) -> Result<Trace, InputError> {
         return Err(WorkloadError::Rate(rate).into());
     }
     let duration_s = trace.sessions.len() as f64 / rate;
-    let source = Source::Recorded { name: args.trace.display().to_string(), trace: Arc::new(trace) };
+    let source = Source::Recorded { name: path.display().to_string(), trace: Arc::new(trace) };
     Ok(source.generate(&Arrivals::Poisson { rate }, duration_s, args.seed)?)
 }

@@ -2,12 +2,12 @@
 
 use std::io;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::client::RoundError;
 
 /// Why a round has no end.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Failure {
     /// The service refused it.
@@ -34,7 +34,7 @@ impl From<&RoundError> for Failure {
 }
 
 /// One round as its client saw it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RoundRecord {
     /// The session, from 0, in the order of arrival.
     pub session: usize,

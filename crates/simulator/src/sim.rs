@@ -107,6 +107,15 @@ impl Sim<'_> {
         self.events.pop()
     }
 
+    /// By what factor a step that begins now takes longer, for those of other workers on the same cores. What begins or
+    /// ends meanwhile is left out: over many steps, too much and too little are even.
+    fn crowding(&self) -> f64 {
+        let Some(cores) = self.setup.cluster.cores else { return 1.0 };
+        let decodes = self.decodes.iter().filter(|worker| worker.step.is_some()).count();
+        let prefills = self.prefills.iter().filter(|worker| worker.step.is_some()).count();
+        ((decodes + prefills + 1) as f64 / f64::from(cores)).max(1.0)
+    }
+
     /// Whether every round has ended and none will come.
     fn idle(&self) -> bool {
         self.run.rounds.len() as u64 >= self.setup.rounds() && self.rounds.all().next().is_none()

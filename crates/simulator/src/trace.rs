@@ -2,9 +2,11 @@
 
 mod error;
 mod parse;
+mod write;
 
 pub use error::{TraceError, TraceProblem};
 pub use parse::parse;
+pub use write::write;
 
 /// One round of a session.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -1,11 +1,15 @@
 //! Taking a port, and the rule that plain HTTP stays on this machine.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use tokio::net::{TcpListener, TcpSocket};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
+/// How often a port that is in use is tried again, and after how long each time. Whoever reserved it for this process may have
+/// forked others meanwhile, which hold it until they have started their own programs.
+const AGAIN: (usize, Duration) = (10, Duration::from_millis(50));
 
 /// Why a server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -41,21 +45,27 @@ pub enum ListenError {
     },
 }
 
-/// Listens on `address`, which came from `flag`. The port can be taken again right after a restart.
+/// Listens on `address`, which came from `flag`. The port can be taken again right after a restart; one in use is waited for a
+/// moment.
 ///
 /// # Errors
 /// `InUse`, or whatever else keeps the address from being used.
-pub fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
-    let bound = || {
-        let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
-        socket.set_reuseaddr(true)?;
-        socket.bind(address)?;
-        socket.listen(BACKLOG)
-    };
-    bound().map_err(|source| match source.kind() {
-        std::io::ErrorKind::AddrInUse => ListenError::InUse { flag, address },
-        _ => ListenError::Listen { flag, address, source },
-    })
+pub async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
+    for _ in 0..AGAIN.0 {
+        match bound(address) {
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => tokio::time::sleep(AGAIN.1).await,
+            Err(source) => return Err(ListenError::Listen { flag, address, source }),
+            Ok(listener) => return Ok(listener),
+        }
+    }
+    Err(ListenError::InUse { flag, address })
+}
+
+fn bound(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
 }
 
 /// Refuses an address beyond loopback unless it is `protected`, by what the flag `needs` names.
@@ -81,10 +91,22 @@ mod tests {
 
     #[tokio::test]
     async fn a_taken_port_is_said_with_its_flag() {
-        let first = listen("--listen", "127.0.0.1:0".parse().unwrap()).unwrap();
-        let error = listen("--listen", first.local_addr().unwrap()).unwrap_err();
+        let first = listen("--listen", "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let error = listen("--listen", first.local_addr().unwrap()).await.unwrap_err();
         assert!(matches!(error, ListenError::InUse { .. }), "{error}");
         assert!(error.to_string().starts_with("--listen 127.0.0.1:"));
+    }
+
+    #[tokio::test]
+    async fn a_port_that_becomes_free_is_taken() {
+        let first = listen("--listen", "127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = first.local_addr().unwrap();
+        let let_go = async {
+            tokio::time::sleep(AGAIN.1).await;
+            drop(first);
+        };
+        let (second, ()) = tokio::join!(listen("--listen", address), let_go);
+        assert_eq!(second.unwrap().local_addr().unwrap(), address);
     }
 
     #[test]

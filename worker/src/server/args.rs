@@ -10,6 +10,9 @@ use ampd_scheduler::{PolicyKind, Slo};
 use crate::policies::policy_parser;
 use crate::protocol::Role;
 
+/// How long a step with prompts should take at most, where nobody says.
+pub const MAX_STEP: &str = "250ms";
+
 /// Runs an engine worker: a prefill worker computes KV for others, a decode worker owns sessions and decodes.
 #[derive(Debug, Clone, clap::Args)]
 pub struct Args {
@@ -64,7 +67,7 @@ pub struct Args {
     pub prefill_chunk: u32,
     /// Longest time that a step with prompts should take: by the performance model, fewer prompt tokens go into a step
     /// than the two limits above allow. Calls wait for the end of a step.
-    #[arg(long, env = "AMPD_MAX_STEP", default_value = "250ms", value_parser = humantime::parse_duration)]
+    #[arg(long, env = "AMPD_MAX_STEP", default_value = MAX_STEP, value_parser = humantime::parse_duration)]
     pub max_step: Duration,
     /// Compute backend: cpu or tensor.
     #[arg(long, env = "AMPD_BACKEND", default_value = "cpu")]

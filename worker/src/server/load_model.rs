@@ -82,11 +82,7 @@ fn options(args: &Args, perf: &PerfModel) -> EngineOptions {
     let defaults = EngineOptions::default();
     let longest_s = args.max_step.as_secs_f64();
     let most = args.token_budget.max(args.prefill_chunk) as usize;
-    let rows = (1..=most.div_ceil(BLOCK_TOKENS))
-        .map(|blocks| blocks * BLOCK_TOKENS)
-        .take_while(|rows| perf.prefill_s(0.0, *rows as f64) <= longest_s)
-        .last()
-        .unwrap_or(BLOCK_TOKENS);
+    let rows = perf.tokens_within(longest_s, BLOCK_TOKENS, most);
     EngineOptions {
         // All decoding rounds have to fit.
         token_budget: (args.token_budget as usize).min(rows.max(defaults.max_running)),

@@ -21,6 +21,8 @@ pub(super) struct PrefillSide {
     pub kv: KvClient,
     /// SAN URI that decode workers have.
     pub decode_uri: String,
+    /// The model's layers.
+    pub layers: usize,
     /// Tokens of prompts in the engine up to which further tasks are started.
     pub token_budget: usize,
 }

@@ -188,9 +188,9 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
     let metrics =
         WorkerMetrics::new(&format!("{}/{}", args.namespace, args.service), args.role.as_str(), &args.name)?;
 
-    let (listener, address) = bound("--listen", args.listen)?;
+    let (listener, address) = bound("--listen", args.listen).await?;
     let kv_listener = match args.role {
-        Role::Decode => Some(bound("--kv-listen", args.kv_listen)?),
+        Role::Decode => Some(bound("--kv-listen", args.kv_listen).await?),
         Role::Prefill => None,
     };
     let kv_address = kv_listener.as_ref().map(|(_, address)| *address);
@@ -243,8 +243,8 @@ fn check_advertised(args: &Args) -> Result<(), ServerError> {
     Err(ServerError::KvAdvertise { got: advertised.unwrap_or("nothing").to_owned(), listen: args.kv_listen })
 }
 
-fn bound(flag: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
-    let listener = listen(flag, address)?;
+async fn bound(flag: &'static str, address: SocketAddr) -> Result<(TcpListener, SocketAddr), ServerError> {
+    let listener = listen(flag, address).await?;
     let address = listener.local_addr().map_err(|source| ListenError::Listen { flag, address, source })?;
     Ok((listener, address))
 }

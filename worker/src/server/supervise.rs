@@ -189,6 +189,7 @@ impl Context<'_> {
                     queue: queue.unwrap_or_else(|| Arc::new(Queue::new(order))),
                     kv: kv.clone(),
                     decode_uri: self.identity.peer(Member::Decode).uri(),
+                    layers: fingerprint.layers as usize,
                     token_budget: options.token_budget,
                 });
                 let context = Dispatch {

@@ -62,7 +62,7 @@ impl Shared {
         let after = ask.after.unwrap_or(0);
         if let Some(binding) = &known
             && binding.epoch > after
-            && self.members.candidate(&binding.worker).ready
+            && self.members.ready(&binding.worker)
         {
             return Ok(binding.clone());
         }
@@ -147,7 +147,8 @@ impl Shared {
     }
 
     fn candidates(&self, members: &[DecodeMember]) -> Vec<BindCandidate> {
-        members.iter().map(|member| self.members.candidate(&member.name)).collect()
+        let (model, itl_s) = (self.estimate.current(), self.config.slo.itl_s);
+        members.iter().map(|member| self.members.candidate(&member.name, &model, itl_s)).collect()
     }
 
     /// Binds the session to one worker, with an epoch above `floor` and above the one that the worker knows; ends only

@@ -61,7 +61,7 @@ async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
     };
     let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let topology = shared.topology();
-    let ready = topology.decode.iter().filter(|member| shared.members.candidate(&member.name).ready).count();
+    let ready = topology.decode.iter().filter(|member| shared.members.ready(&member.name)).count();
     let decode = json!({"ready": ready, "total": topology.decode.len()});
     let followed = shared.followed();
     let ready = followed.iter().filter(|worker| shared.signals.ready(&worker.name)).count();

@@ -105,10 +105,20 @@ impl Members {
         self.with(name, |member| member.bound.push((now_s, tokens)));
     }
 
-    /// What binding sees of a member.
-    pub(super) fn candidate(&self, name: &str) -> BindCandidate {
+    /// Whether the member takes sessions, as far as is known.
+    pub(super) fn ready(&self, name: &str) -> bool {
         let now_s = self.clock.now_s();
-        self.with(name, |member| member.candidate(now_s)).unwrap_or(UNKNOWN)
+        self.with(name, |member| member.candidate(now_s).ready) == Some(true)
+    }
+
+    /// What binding sees of a member, whose rounds have this ITL objective, seconds.
+    pub(super) fn candidate(&self, name: &str, model: &PerfModel, itl_s: f64) -> BindCandidate {
+        let now_s = self.clock.now_s();
+        let candidate = self.with(name, |member| BindCandidate {
+            itl_share: member.status.as_ref().map_or(0.0, |(status, _)| sane(step_s(status, model) / itl_s)),
+            ..member.candidate(now_s)
+        });
+        candidate.unwrap_or(UNKNOWN)
     }
 
     /// Tokens of KV that the largest member has room for; 0 where none has told.
@@ -133,8 +143,7 @@ impl Members {
                 let rows = f64::from(status.running) + 1.0;
                 let alone_s = model.decode_s(rows, status.mean_context);
                 let with_s = model.decode_s(rows + member.bound.len() as f64, status.mean_context);
-                let measured_s = sane(status.windowed_itl_s.unwrap_or(0.0));
-                (sane(alone_s.max(measured_s) * with_s / alone_s), sane(status.backlog_s))
+                (sane(step_s(status, model) * with_s / alone_s), sane(status.backlog_s))
             });
             least = (least.0.min(step_s), least.1.min(backlog_s));
         }
@@ -144,6 +153,12 @@ impl Members {
     fn with<T>(&self, name: &str, use_it: impl FnOnce(&mut Member) -> T) -> Option<T> {
         self.members.lock().get_mut(name).map(use_it)
     }
+}
+
+/// The predicted step with one round more, or the measured one where that is longer: prefills beside show in it.
+fn step_s(status: &MemberStatus, model: &PerfModel) -> f64 {
+    let predicted_s = model.decode_s(f64::from(status.running) + 1.0, status.mean_context);
+    predicted_s.max(sane(status.windowed_itl_s.unwrap_or(0.0)))
 }
 
 #[cfg(test)]
@@ -168,6 +183,15 @@ mod tests {
         }
     }
 
+    /// A second for each row.
+    fn model() -> PerfModel {
+        PerfModel {
+            prefill: Vec::new(),
+            decode: vec![DecodeSegment { max_batch: u64::MAX, k0: 0.0, k1: 1.0, k2: 0.0 }],
+            transfer: Transfer { latency_s: 0.0, bytes_per_s: 1.0, bytes_per_token: 1.0 },
+        }
+    }
+
     fn members(names: &[&str]) -> Members {
         let members = Members::new(Clock::new());
         members.keep(&topology(names), 0.25);
@@ -189,33 +213,28 @@ mod tests {
         let members = members(&["a"]);
         members.answered(status("a", 1000, true, 0));
         members.bound("a", 300);
-        let candidate = members.candidate("a");
+        let candidate = members.candidate("a", &model(), 10.0);
         assert_eq!((candidate.free_kv_tokens, candidate.sessions, candidate.ready), (700, 2, true));
         members.answered(status("a", 800, true, 0));
-        assert_eq!(members.candidate("a").free_kv_tokens, 800);
+        assert_eq!(members.candidate("a", &model(), 10.0).free_kv_tokens, 800);
     }
 
     #[test]
     fn neither_the_gone_nor_the_unready_nor_the_unseen_get_sessions() {
         let members = members(&["a", "b"]);
-        assert!(members.alive("a") && members.candidate("a").ready);
+        assert!(members.alive("a") && members.ready("a"));
         members.answered(status("a", 1000, false, 0));
-        assert!(members.alive("a") && !members.candidate("a").ready);
+        assert!(members.alive("a") && !members.ready("a"));
         members.answered(status("a", 1000, true, 5000));
-        assert!(!members.candidate("a").ready);
+        assert!(!members.ready("a"));
         members.answered(status("b", 1000, true, 0));
         members.failed("b", Failure::Refused);
-        assert!(!members.alive("b") && !members.candidate("b").ready);
+        assert!(!members.alive("b") && !members.ready("b"));
     }
 
     #[test]
     fn a_forecast_is_that_of_the_least_loaded_member() {
-        // A second for each row.
-        let model = PerfModel {
-            prefill: Vec::new(),
-            decode: vec![DecodeSegment { max_batch: u64::MAX, k0: 0.0, k1: 1.0, k2: 0.0 }],
-            transfer: Transfer { latency_s: 0.0, bytes_per_s: 1.0, bytes_per_token: 1.0 },
-        };
+        let model = model();
         let members = members(&["a", "b"]);
         let busy =
             |name, running, backlog_s| MemberStatus { running, backlog_s, ..status(name, 100, true, 0) };
@@ -234,16 +253,26 @@ mod tests {
     }
 
     #[test]
+    fn a_slow_member_is_known_by_its_steps() {
+        let members = members(&["a"]);
+        assert_eq!(members.candidate("a", &model(), 10.0).itl_share, 0.0);
+        members.answered(MemberStatus { running: 3, ..status("a", 100, true, 0) });
+        assert_eq!(members.candidate("a", &model(), 10.0).itl_share, 0.4);
+        members.answered(MemberStatus { windowed_itl_s: Some(9.0), ..status("a", 100, true, 0) });
+        assert_eq!(members.candidate("a", &model(), 10.0).itl_share, 0.9);
+    }
+
+    #[test]
     fn only_the_topology_makes_members() {
         let members = members(&["a"]);
         members.answered(status("a", 1000, true, 0));
         members.answered(status("x", 1000, true, 0));
         members.bound("x", 10);
-        assert!(!members.alive("x") && !members.candidate("x").ready);
+        assert!(!members.alive("x") && !members.ready("x"));
         members.keep(&topology(&["a", "x"]), 0.25);
-        assert_eq!(members.candidate("a").free_kv_tokens, 1000);
-        assert!(members.alive("x") && members.candidate("x").ready);
+        assert_eq!(members.candidate("a", &model(), 10.0).free_kv_tokens, 1000);
+        assert!(members.alive("x") && members.ready("x"));
         members.keep(&topology(&["x"]), 0.25);
-        assert!(!members.alive("a") && !members.candidate("a").ready);
+        assert!(!members.alive("a") && !members.ready("a"));
     }
 }

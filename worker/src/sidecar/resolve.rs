@@ -79,7 +79,7 @@ impl Shared {
         let told = self.known.sessions.lock().get(session, now_s).cloned();
         if let (Some(told), None) = (&told, failed)
             && now_s - told.at_s <= BELIEVED_S
-            && self.members.candidate(&told.binding.worker).ready
+            && self.members.ready(&told.binding.worker)
         {
             return Ok(told.binding.clone());
         }

@@ -69,8 +69,8 @@ impl Running {
 /// When a flag, a file or an address cannot be used.
 pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, StartError> {
     let config = Config::new(&args)?;
-    let public = listen("--listen", args.listen)?;
-    let internal = listen("--internal-listen", args.internal_listen)?;
+    let public = listen("--listen", args.listen).await?;
+    let internal = listen("--internal-listen", args.internal_listen).await?;
     let addresses = (local(&public)?, local(&internal)?);
     let naming = Naming::new(config.session_headers.clone(), &config::secret(&args)?);
     let (model, text) = load_model(&args).await?;

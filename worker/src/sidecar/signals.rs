@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use ampd_perfmodel::{PerfModel, sane};
 use ampd_scheduler::{Freshness, InFlight, PrefillLoad, SignalAges};
@@ -22,6 +22,8 @@ pub(super) struct Signals {
     workers: Mutex<HashMap<String, Signal>>,
     inflight: Mutex<InFlight<u64>>,
     dispatches: AtomicU64,
+    /// Sidecars that send prefills, and prefill workers, of the whole service.
+    service: (AtomicUsize, AtomicUsize),
 }
 
 #[derive(Debug)]
@@ -56,6 +58,7 @@ impl Signals {
             workers: Mutex::default(),
             inflight: Mutex::default(),
             dispatches: AtomicU64::new(0),
+            service: (AtomicUsize::new(1), AtomicUsize::new(1)),
         }
     }
 
@@ -75,6 +78,13 @@ impl Signals {
             });
             workers.insert(name.to_owned(), signal);
         }
+    }
+
+    /// Takes in how many sidecars send prefills to how many prefill workers in all: what the others send is expected to be as
+    /// much as what this one does.
+    pub(super) fn shared_by(&self, sidecars: usize, workers: usize) {
+        self.service.0.store(sidecars, Ordering::Relaxed);
+        self.service.1.store(workers, Ordering::Relaxed);
     }
 
     /// Takes in a load that was true at `at_s`; an older one than is known is left out.
@@ -130,8 +140,7 @@ impl Signals {
             let Signal { id, load, at_s, health, suspicion } = signal;
             PrefillLoad {
                 windowed_ttft_s: load.windowed_ttft_s,
-                // Readings are 100 ms apart: what others sent in between is little.
-                backlog_s: self.inflight.lock().backlog_s(*id, (load.backlog_s, *at_s), 0.0, now_s),
+                backlog_s: self.backlog_s(*id, (load.backlog_s, *at_s), now_s),
                 cached_history: None,
                 prefill_ratio: ratio(load.speed.prefill_s, model.reference().prefill_s),
                 fresh: self.ages.of(now_s - *at_s) != Freshness::Stale,
@@ -142,6 +151,14 @@ impl Signals {
             }
         })
         .unwrap_or_default()
+    }
+
+    /// A worker's backlog: its signal, own dispatches since, and what others may have sent.
+    fn backlog_s(&self, id: u64, signal: (f64, f64), now_s: f64) -> f64 {
+        let (sidecars, workers) = &self.service;
+        let (sidecars, workers) = (sidecars.load(Ordering::Relaxed), workers.load(Ordering::Relaxed));
+        let inflight = self.inflight.lock();
+        inflight.backlog_s(id, signal, inflight.others(sidecars, workers, now_s), now_s)
     }
 
     /// Whether the worker is believed to take prefills.
@@ -234,6 +251,20 @@ mod tests {
         assert!((149.0..=150.0).contains(&seen(&signals, "p0").backlog_s));
         signals.read("p0", busy(100.0), signals.clock.now_s());
         assert!((99.0..=100.0).contains(&seen(&signals, "p0").backlog_s));
+    }
+
+    #[test]
+    fn others_are_expected_to_send_as_much() {
+        let signals = signals();
+        let now_s = signals.clock.now_s();
+        signals.read("p0", busy(8.0), now_s - 2.0);
+        let alone = seen(&signals, "p0").backlog_s;
+        assert!((5.9..=6.0).contains(&alone), "{alone}");
+        // 10 s of work in the last 10 s to the other worker: two others send as much to both.
+        drop(signals.dispatch("p1", 10.0));
+        signals.shared_by(3, 2);
+        let shared = seen(&signals, "p0").backlog_s;
+        assert!((7.9..=8.0).contains(&shared), "{shared}");
     }
 
     #[test]

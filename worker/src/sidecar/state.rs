@@ -118,6 +118,7 @@ impl Shared {
             self.metrics.signal_age_seconds.remove([gone.name.as_str()]);
         }
         self.signals.follow(followed.iter().map(|worker| worker.name.as_str()));
+        self.signals.shared_by(decode.len(), prefill.len());
         self.followed.store(Arc::new(followed));
         self.members.keep(topology, members_every(topology).as_secs_f64());
     }

@@ -104,6 +104,9 @@ fn controllers(state: &State) -> Vec<String> {
         "--use-service-account-credentials=true".to_owned(),
         // Each node's range is fixed in its network's configuration.
         "--allocate-node-cidrs=false".to_owned(),
+        // The only node is not given up for a lost API server, whose connections take up to a minute more to come back:
+        // Services send nothing to the pods of a node that is not ready.
+        "--node-monitor-grace-period=3m".to_owned(),
         "--kube-api-qps=200".to_owned(),
         "--kube-api-burst=400".to_owned(),
         file(state, "root-ca-file", "ca.crt"),

@@ -66,7 +66,9 @@ impl Cluster {
         let more = "more than engine.max_running, so that a prefill gets a token beside all rows";
         number("engine.token_budget", f64::from(budget), budget > self.engine.max_running, more)?;
         number("links.latency_s", self.links.latency_s, self.links.latency_s >= 0.0, "zero or more")?;
-        number("overhead_s", self.overhead_s, self.overhead_s >= 0.0, "zero or more")
+        number("overhead_s", self.overhead_s, self.overhead_s >= 0.0, "zero or more")?;
+        let cores = self.cores.map_or(1.0, f64::from);
+        number("cores", cores, cores >= 1.0, "positive")
     }
 }
 

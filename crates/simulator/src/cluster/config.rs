@@ -28,11 +28,19 @@ pub struct Engine {
     pub prefill_budget: u32,
     /// Most prefills of a prefill worker's step.
     pub prefill_tasks: u32,
+    /// Most tokens of one prefill in such a step.
+    pub prefill_chunk: u32,
 }
 
 impl Default for Engine {
     fn default() -> Self {
-        Self { token_budget: 2048, max_running: 256, prefill_budget: 4096, prefill_tasks: 64 }
+        Self {
+            token_budget: 2048,
+            max_running: 256,
+            prefill_budget: 4096,
+            prefill_tasks: 64,
+            prefill_chunk: u32::MAX,
+        }
     }
 }
 
@@ -62,6 +70,9 @@ pub struct Cluster {
     pub engine: Engine,
     /// Seconds that a round spends in the API and the engine's front before it is routed.
     pub overhead_s: f64,
+    /// Cores that all workers share, each with one step at a time, as processes on one small machine do; `None` where each
+    /// worker has its own.
+    pub cores: Option<u32>,
 }
 
 impl Cluster {

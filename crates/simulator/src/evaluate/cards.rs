@@ -71,6 +71,7 @@ impl Card {
             max_context: self.max_context,
             links: Links::NODE,
             engine: Engine::default(),
+            cores: None,
             overhead_s: Cluster::OVERHEAD_S,
         }
     }

@@ -14,6 +14,7 @@ impl Sim<'_> {
         self.join(worker);
         self.grow(worker);
         let parts = self.choose_parts(worker);
+        let crowding = self.crowding();
         let decode = &mut self.decodes[worker as usize];
         let (rows, context) = (decode.rows.len() as f64, decode.mean_context());
         if rows == 0.0 && parts.list.is_empty() {
@@ -21,7 +22,8 @@ impl Sim<'_> {
         }
         let seconds = self.setup.truth.mixed_s(rows, context, parts.tokens, parts.pairs)
             * self.setup.truth.noise(&mut self.rng)
-            * decode.slow;
+            * decode.slow
+            * crowding;
         let history = if parts.tokens > 0.0 { parts.pairs / parts.tokens - parts.tokens / 2.0 } else { 0.0 };
         let predicted_s = decode.model.mixed_s(rows, context, &[(history.max(0.0), parts.tokens)]);
         let profile = self.setup.model;

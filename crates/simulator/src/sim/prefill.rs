@@ -5,6 +5,7 @@ use ampd_scheduler::{Order, QueuedTask, Window};
 
 use super::events::RoundRef;
 use super::kv::KvMemory;
+use crate::cluster::Engine;
 
 /// A prefill for a decode worker.
 #[derive(Debug, Clone, Copy)]
@@ -138,10 +139,11 @@ impl Prefill {
 
     /// Chooses the parts of a step: tasks that have their history, in the order in which they left the queue, under the
     /// budget. Also the sums of their tokens and of their pairs of query and key.
-    pub(super) fn plan(&self, budget: u32, tasks: u32) -> (Vec<(RoundRef, u32)>, f64, f64) {
+    pub(super) fn plan(&self, engine: &Engine) -> (Vec<(RoundRef, u32)>, f64, f64) {
+        let (budget, tasks) = (engine.prefill_budget, engine.prefill_tasks);
         let (mut left, mut parts, mut sum, mut pairs) = (budget, Vec::new(), 0.0, 0.0);
         for task in self.taken.iter().filter(|task| task.pulled) {
-            let tokens = task.remaining().min(left);
+            let tokens = task.remaining().min(left).min(engine.prefill_chunk);
             if tokens == 0 || parts.len() as u32 >= tasks {
                 break;
             }

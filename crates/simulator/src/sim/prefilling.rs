@@ -28,14 +28,14 @@ impl Sim<'_> {
     }
 
     fn begin_prefill_step(&mut self, worker: u32) {
-        let engine = self.setup.cluster.engine;
+        let (engine, crowding) = (self.setup.cluster.engine, self.crowding());
         let prefill = &mut self.prefills[worker as usize];
-        let (parts, tokens, pairs) = prefill.plan(engine.prefill_budget, engine.prefill_tasks);
+        let (parts, tokens, pairs) = prefill.plan(&engine);
         if parts.is_empty() {
             return;
         }
-        let seconds =
-            self.setup.truth.prefill_s(tokens, pairs) * self.setup.truth.noise(&mut self.rng) * prefill.slow;
+        let noise = self.setup.truth.noise(&mut self.rng);
+        let seconds = self.setup.truth.prefill_s(tokens, pairs) * noise * prefill.slow * crowding;
         let history = (pairs / tokens - tokens / 2.0).max(0.0);
         prefill.step = Some(Step {
             started_s: self.now_s,

@@ -45,6 +45,7 @@ impl Bench {
         let transfer = model.transfer;
         Self {
             cluster: Cluster {
+                cores: None,
                 prefill_workers,
                 decode_workers,
                 workers_per_node: 2,

@@ -19,8 +19,9 @@ use crate::server::kv_store::{finish, give_up};
 
 /// How long a task waits for KV blocks that other tasks hold.
 const BLOCKS_PATIENCE: Duration = Duration::from_secs(5);
-/// Pieces of KV on their way into the engine, or out of it, at once.
-const AT_ONCE: usize = 16;
+/// Pieces of KV on their way into the engine, or out of it, at once. The engine takes them between two steps: with fewer than a
+/// model has layers, a history takes several steps of other tasks to arrive.
+const AT_ONCE: usize = 64;
 /// How often it asks.
 const BLOCKS_RETRY: Duration = Duration::from_millis(20);
 
@@ -167,7 +168,8 @@ impl Task {
         if transfer.range() != expected {
             return Err(TaskError::Range { got: transfer.range(), expected });
         }
-        let layers = engine.call(|core| core.engine().kv_shape().layers).await?;
+        // Known without the engine, which answers between two steps only.
+        let layers = self.context.side.layers;
         if cached < task.history {
             self.pull(&guard, transfer.pull(0..layers, cached..task.history)?).await?;
         }

@@ -1,0 +1,67 @@
+//! What was measured beside what was simulated.
+
+use ampd_loadgen::RoundRecord;
+use ampd_scheduler::Slo;
+use ampd_simulator::report::{Place, Run, quantile};
+use comfy_table::{CellAlignment, Table, presets};
+
+/// The percentiles that are compared.
+const PERCENTILES: [f64; 7] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99];
+
+/// TTFT and mean ITL of the same rounds, by their percentiles, and the shares that attained and that were prefilled locally.
+pub(super) fn text(measured: &[RoundRecord], run: &Run, slo: &Slo) -> String {
+    let simulated = &run.rounds;
+    let mut table = Table::new();
+    table.load_preset(presets::NOTHING).set_header(["", "measured", "simulated", "ratio"]);
+    let mut add = |name: String, measured: f64, simulated: f64, shown: fn(f64) -> String| {
+        table.add_row([name, shown(measured), shown(simulated), format!("{:.2}", simulated / measured)]);
+    };
+    let mut times = [
+        (
+            "TTFT",
+            measured.iter().filter_map(|round| round.ttft_s).collect::<Vec<_>>(),
+            simulated.iter().filter_map(|round| round.ttft_s).collect::<Vec<_>>(),
+        ),
+        (
+            "mean ITL",
+            measured.iter().filter_map(|round| round.itl_s).collect(),
+            simulated.iter().filter_map(|round| round.itl_mean_s).collect(),
+        ),
+    ];
+    for (name, measured, simulated) in &mut times {
+        for share in PERCENTILES {
+            add(
+                format!("{name} P{:.0}", 100.0 * share),
+                quantile(measured, share),
+                quantile(simulated, share),
+                ms,
+            );
+        }
+    }
+    let attained = measured.iter().filter(|round| attains(round, slo)).count();
+    let attains = simulated.iter().filter(|round| round.attains(slo)).count();
+    add("attained".into(), share(attained, measured.len()), share(attains, simulated.len()), percent);
+    let local = measured.iter().filter(|round| round.prefill.as_deref() == Some("local")).count();
+    let locally = simulated.iter().filter(|round| round.place == Place::Local).count();
+    add("local".into(), share(local, measured.len()), share(locally, simulated.len()), percent);
+    for column in table.column_iter_mut().skip(1) {
+        column.set_cell_alignment(CellAlignment::Right);
+    }
+    format!("\n{} rounds were measured\n\n{table}\n", measured.len())
+}
+
+fn attains(round: &RoundRecord, slo: &Slo) -> bool {
+    round.ttft_s.is_some_and(|ttft| ttft <= slo.ttft_s) && round.itl_s.is_none_or(|itl| itl <= slo.itl_s)
+}
+
+fn share(part: usize, whole: usize) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+fn ms(seconds: f64) -> String {
+    format!("{:.1} ms", 1e3 * seconds)
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", 100.0 * share)
+}

@@ -46,7 +46,7 @@ async fn main() -> anyhow::Result<()> {
     let ground = Ground::prepare()?;
     let mut runs: BTreeMap<&str, Vec<Summary>> = BTreeMap::new();
     for seed in 1..=RUNS {
-        let load = Load { workload: "toolbench", scale: 0.2, rate: 1.1, duration_s: 60, seed };
+        let load = Load { workload: "toolbench", scale: 0.2, rate: 0.9, duration_s: 50, seed };
         println!("{load:?}");
         for policy in POLICIES {
             let written = ground.replay(WORKERS, policy, &load).await?;

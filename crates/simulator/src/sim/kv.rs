@@ -117,6 +117,25 @@ impl KvMemory {
         }
     }
 
+    /// Gives up a session that no round uses; the tokens that it held.
+    pub(super) fn give_up(&mut self, session: u32) -> u32 {
+        let Some(place) = self.sessions.get(&session).and_then(|held| held.idle) else { return 0 };
+        self.idle.remove(&place);
+        self.sessions.remove(&session).map_or(0, |held| {
+            self.cached -= held.blocks;
+            self.free += held.blocks;
+            held.tokens
+        })
+    }
+
+    /// Takes in a session's KV from elsewhere, where there is room.
+    pub(super) fn take_in(&mut self, session: u32, tokens: u32) {
+        self.give_up(session);
+        if self.claim(session, 0, tokens).is_some() {
+            self.release(session, tokens, self.blocks_of(session), true);
+        }
+    }
+
     /// Blocks that a session holds.
     pub(super) fn blocks_of(&self, session: u32) -> u64 {
         self.sessions.get(&session).map_or(0, |held| held.blocks)

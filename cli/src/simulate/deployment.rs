@@ -105,6 +105,8 @@ fn policies(service: &Service) -> Result<Policies, InputError> {
             Order::Head { lookahead: routing.lookahead, cap: routing.postponement_cap }
         },
         local_order: Order::Arrival,
+        // Sidecars keep a session where it is bound.
+        moving: false,
         pacing: if ours { base.pacing } else { Pacing::Fixed { chunk: service.decode.prefill_chunk as u32 } },
         overload: match routing.overload {
             OnOverload::Off => Overload::Off,

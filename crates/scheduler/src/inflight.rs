@@ -1,7 +1,7 @@
 //! What this router has sent out itself: a worker's signal is always a little old, and routers that trust it alone all
 //! send to the same worker until the next reading.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 
 use ampd_perfmodel::sane;
 
@@ -12,7 +12,10 @@ const KEPT_S: f64 = 10.0;
 /// equal bits.
 #[derive(Debug, Clone)]
 pub struct InFlight<K> {
-    workers: BTreeMap<u64, Vec<Task<K>>>,
+    /// By the time at which they were sent.
+    workers: BTreeMap<u64, VecDeque<Task<K>>>,
+    /// The workers of those that are not over: they are few, and are asked for by key.
+    under_way: Vec<(K, u64)>,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -25,26 +28,32 @@ struct Task<K> {
 
 impl<K> Default for InFlight<K> {
     fn default() -> Self {
-        Self { workers: BTreeMap::new() }
+        Self { workers: BTreeMap::new(), under_way: Vec::new() }
     }
 }
 
-impl<K: PartialEq> InFlight<K> {
+impl<K: PartialEq + Clone> InFlight<K> {
     /// Notes that `task`, predicted to keep the worker busy for `predicted_s` seconds, was sent to `worker` at `now_s`.
     pub fn sent(&mut self, task: K, worker: u64, predicted_s: f64, now_s: f64) {
         self.done(&task);
         self.workers.retain(|_, tasks| {
-            tasks.retain(|task| !task.over || task.sent_s >= now_s - KEPT_S);
+            forget(tasks, now_s - KEPT_S);
             !tasks.is_empty()
         });
-        let task = Task { key: task, sent_s: now_s, predicted_s: sane(predicted_s), over: false };
-        self.workers.entry(worker).or_default().push(task);
+        self.under_way.push((task.clone(), worker));
+        let tasks = self.workers.entry(worker).or_default();
+        // Callers on several threads may come a little out of order.
+        let sent_s = tasks.back().map_or(now_s, |last| now_s.max(last.sent_s));
+        tasks.push_back(Task { key: task, sent_s, predicted_s: sane(predicted_s), over: false });
     }
 
     /// Notes that `task` is over, however it ended. It still counts against signals from before it was sent: the time that
     /// it has taken is part of the time since.
     pub fn done(&mut self, task: &K) {
-        for own in self.workers.values_mut().flatten().filter(|own| own.key == *task) {
+        let Some(place) = self.under_way.iter().position(|(key, _)| key == task) else { return };
+        let (_, worker) = self.under_way.swap_remove(place);
+        let tasks = self.workers.get_mut(&worker).into_iter().flatten();
+        if let Some(own) = tasks.rev().find(|own| !own.over && own.key == *task) {
             own.over = true;
         }
     }
@@ -53,7 +62,7 @@ impl<K: PartialEq> InFlight<K> {
     /// all: sessions are spread evenly over routers, so that others send as much as this one has sent of late.
     #[must_use]
     pub fn others(&self, routers: usize, workers: usize, now_s: f64) -> f64 {
-        let recent = self.workers.values().flatten().filter(|task| task.sent_s >= now_s - KEPT_S);
+        let recent = self.workers.values().flat_map(|tasks| since(tasks, now_s - KEPT_S));
         let own = recent.map(|task| task.predicted_s).sum::<f64>() / KEPT_S;
         own * routers.saturating_sub(1) as f64 / workers.max(1) as f64
     }
@@ -63,15 +72,31 @@ impl<K: PartialEq> InFlight<K> {
     /// sent before the signal are in it already.
     #[must_use]
     pub fn backlog_s(&self, worker: u64, signal: (f64, f64), others: f64, now_s: f64) -> f64 {
-        let tasks = self.workers.get(&worker).map_or(&[][..], Vec::as_slice);
         let (signalled_s, signal_s) = signal;
         let speed = sane(1.0 - sane(others));
         let (mut backlog_s, mut at_s) = (sane(signalled_s), signal_s);
-        for task in tasks.iter().filter(|task| task.sent_s >= signal_s) {
+        for task in self.workers.get(&worker).into_iter().flat_map(|tasks| since(tasks, signal_s)) {
             backlog_s = sane(backlog_s - speed * sane(task.sent_s - at_s)) + task.predicted_s;
             at_s = task.sent_s;
         }
         sane(backlog_s - speed * sane(now_s - at_s))
+    }
+}
+
+/// The tasks that were sent at `from_s` or later; none when that is not a number.
+fn since<K>(tasks: &VecDeque<Task<K>>, from_s: f64) -> impl Iterator<Item = &Task<K>> {
+    let first =
+        if from_s.is_nan() { tasks.len() } else { tasks.partition_point(|task| task.sent_s < from_s) };
+    tasks.range(first..)
+}
+
+/// Drops what was sent before `from_s` and is over. Mostly that is the oldest.
+fn forget<K>(tasks: &mut VecDeque<Task<K>>, from_s: f64) {
+    while tasks.front().is_some_and(|task| task.over && task.sent_s < from_s) {
+        tasks.pop_front();
+    }
+    if tasks.iter().take_while(|task| task.sent_s < from_s).any(|task| task.over) {
+        tasks.retain(|task| !task.over || task.sent_s >= from_s);
     }
 }
 

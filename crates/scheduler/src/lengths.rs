@@ -1,5 +1,7 @@
 //! How long outputs are: what is still to come of a round that has had so many tokens, by the rounds before it.
 
+use std::sync::LazyLock;
+
 /// Lengths are counted in steps of an eighth of an octave: 128 of them reach to 65,536 tokens.
 const PER_OCTAVE: f64 = 8.0;
 const CLASSES: usize = 128;
@@ -72,7 +74,14 @@ impl OutputLengths {
     }
 }
 
+/// Classes of the lengths that nearly all rounds have: a logarithm for each decoding round at each decision adds up.
+static CLASSES_OF: LazyLock<Vec<usize>> = LazyLock::new(|| (0..4096).map(class_of).collect());
+
 fn class(tokens: u32) -> usize {
+    CLASSES_OF.get(tokens as usize).copied().unwrap_or_else(|| class_of(tokens))
+}
+
+fn class_of(tokens: u32) -> usize {
     let octaves = f64::from(tokens.max(1)).log2() * PER_OCTAVE;
     (octaves as usize).min(CLASSES - 1)
 }

@@ -46,8 +46,9 @@ pub enum Admission {
 /// Share of the TTFT objective from which on a predicted wait is too long. Sessions bring most of their prefills later:
 /// at nine tenths, those that were let in already are late by the time that their second rounds come.
 const FULL_WAIT: f64 = 0.4;
-/// Share of the ITL objective from which on a predicted step is too long.
-const FULL_STEP: f64 = 0.96;
+/// Share of the ITL objective from which on a predicted step is too long. Not less than all of it: where steps hardly grow
+/// with their rows, they are near the objective long before a worker is full.
+const FULL_STEP: f64 = 1.0;
 /// Bounds of the advice when to come again, seconds.
 const RETRY_S: (f64, f64) = (1.0, 30.0);
 
@@ -79,7 +80,7 @@ mod tests {
     const SLO: Slo = Slo { ttft_s: 2.0, itl_s: 0.1 };
     const CALM: Forecast = Forecast { prefill_wait_s: 0.5, step_s: 0.05 };
     const LATE: Forecast = Forecast { prefill_wait_s: 5.0, ..CALM };
-    const SLOW: Forecast = Forecast { step_s: 0.097, ..CALM };
+    const SLOW: Forecast = Forecast { step_s: 0.101, ..CALM };
 
     #[test]
     fn each_kind_answers_overload_in_its_way() {

@@ -11,6 +11,7 @@ mod finish;
 mod joining;
 mod kv;
 mod links;
+mod moving;
 mod parts;
 mod prefill;
 mod prefilling;
@@ -131,6 +132,7 @@ impl Sim<'_> {
             Event::Pulled { worker, round } => self.pulled(worker, round),
             Event::Returned(round) => self.returned(round),
             Event::Delivered(round) => self.delivered(round),
+            Event::Moved { round, to } => self.moved(round, to),
             Event::Poll { sidecar } => self.poll(sidecar),
             Event::Fault { index, begins } => self.fault(index, begins),
         }

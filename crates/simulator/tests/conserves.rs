@@ -37,11 +37,11 @@ fn policies() -> impl Strategy<Value = Policies> {
     let pacing = prop_oneof![Just(None), Just(Some(Pacing::Fixed { chunk: 48 }))];
     let order = || prop_oneof![Just(Order::Arrival), Just(Order::PAPER), Just(Order::Slack { cap: 2 })];
     let binding = prop_oneof![Just(Binding::FreeMemory), Just(Binding::Load)];
-    (routing, overload, order(), order(), binding, any::<bool>(), 0usize..3, pacing).prop_map(
-        |(policies, overload, order, local_order, binding, prefill_cache, probes, pacing)| {
+    (routing, overload, order(), order(), binding, any::<[bool; 2]>(), 0usize..3, pacing).prop_map(
+        |(policies, overload, order, local_order, binding, [prefill_cache, moving], probes, pacing)| {
             let pacing = pacing.unwrap_or(policies.pacing);
             let mut policies =
-                Policies { overload, order, local_order, binding, prefill_cache, pacing, ..policies };
+                Policies { overload, order, local_order, binding, prefill_cache, moving, pacing, ..policies };
             policies.signals.probes = probes;
             policies
         },

@@ -23,6 +23,17 @@ fn the_itl_of_others_counts() {
     assert!(without < with - 0.1, "without {without}, with {with}");
 }
 
+/// Where steps hardly grow with their rows, all rounds are near their objective, and it matters that workers have as many.
+#[test]
+fn moving_sessions_is_worth_something() {
+    let card = *CARDS.iter().find(|card| card.name == "mixtral-8x7b/h20/tp4").unwrap();
+    let site = Cell::new(card, Workload::TOOLBENCH, 32).site().unwrap();
+    let ours = Policies::ampd();
+    let staying = Policies { moving: false, ..ours.clone() };
+    let [with, without] = [ours, staying].map(|policies| run(&site, &policies, 15.5, &[]).attainment);
+    assert!(without < with - 0.1, "without {without}, with {with}");
+}
+
 /// Long increments, on fewer prefill workers than would be best.
 fn site() -> Site {
     let card = *CARDS.iter().find(|card| card.name == "llama-3.1-70b/h20/tp4").unwrap();

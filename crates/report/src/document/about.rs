@@ -40,8 +40,9 @@ pub(super) fn text(results: &Results, command: &str, took: &str) -> String {
          Settings and splits are chosen with the seeds {}; results are of the seeds {}, and those of disturbances, ablations and \
          settings that are not the cell's best of the first {}. Every rival has KV cached on prefill workers and binding by load \
          where its rule leaves that open, and is tuned over its thresholds, its chunk size and the split of workers, for each \
-         cell. `ampd` has one setting for all cells; it refuses sessions that cannot be served in time. `ampd_open` is the same and \
-         lets every session in, as all rivals do.\n\n\
+         cell. `ampd` has one setting for all cells; it refuses sessions that cannot be served in time, and moves sessions \
+         between decode workers when their next rounds come, which no rival does. `ampd_open` is the same and lets every session \
+         in, as all rivals do.\n\n\
          The *bound* of a cell is fluid arithmetic: prefill workers compute full batches all the time, decode workers decode as \
          many rows (column *rows*) as the ITL objective and their memory allow all the time, and workers are divided between both \
          in fractions. With P and D seconds of a prefill and a decode worker for a mean session, N workers serve N / (P + D) \

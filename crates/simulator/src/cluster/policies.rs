@@ -77,6 +77,8 @@ pub struct Policies {
     pub local_order: Order,
     /// How local prefills are paced.
     pub pacing: Pacing,
+    /// Whether a session whose next round comes moves to another decode worker where that is better.
+    pub moving: bool,
     /// Who is let in.
     pub overload: Overload,
     /// Whether prefill workers keep the KV of sessions that they have served.
@@ -97,6 +99,7 @@ impl Policies {
             order: Order::Arrival,
             local_order: Order::Arrival,
             pacing: Pacing::CHUNKED,
+            moving: false,
             overload: Overload::Off,
             prefill_cache: true,
             signals: Signals::default(),
@@ -124,6 +127,7 @@ impl Policies {
         Self {
             order: Order::SLACK,
             local_order: Order::SLACK,
+            moving: true,
             overload: Overload::Shed,
             pacing: Pacing::Adaptive { ttft: MissCurve::TTFT_PACED, itl: MissCurve::ITL, price: Pace::PRICE },
             ..Self::plain("ampd", Arc::new(Ampd::default()))
@@ -140,6 +144,7 @@ impl std::fmt::Debug for Policies {
             .field("order", &self.order)
             .field("local_order", &self.local_order)
             .field("pacing", &self.pacing)
+            .field("moving", &self.moving)
             .field("overload", &self.overload)
             .field("prefill_cache", &self.prefill_cache)
             .field("signals", &self.signals)

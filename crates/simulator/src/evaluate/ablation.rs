@@ -89,6 +89,7 @@ fn variants() -> Vec<(&'static str, Policies)> {
         with("neither probes nor own dispatches", &|p| {
             (p.signals.probes, p.signals.accounting) = (0, false);
         }),
+        with("sessions stay where they are bound", &|p| p.moving = false),
         with("bound by free memory", &|p| p.binding = Binding::FreeMemory),
         with("nothing cached by prefill workers", &|p| p.prefill_cache = false),
     ]

@@ -48,6 +48,7 @@ impl Sim<'_> {
             returning: 0,
             computed: false,
             best_effort: self.sessions[session as usize].best_effort,
+            placed: false,
             preempted: 0,
         });
         self.sessions[session as usize].next += 1;
@@ -73,6 +74,9 @@ impl Sim<'_> {
         let (session, prompt) = (round.session, round.prompt);
         let bound =
             self.sessions[session as usize].worker.filter(|worker| self.decodes[*worker as usize].alive);
+        if bound.is_some_and(|own| self.moves(name, own)) {
+            return;
+        }
         let Some(worker) = bound.or_else(|| self.bind(session, prompt)) else {
             // Everybody is away: ask again with the next reading.
             self.events.at(self.now_s + self.setup.policies.signals.poll_s, Event::Open(name));
@@ -89,11 +93,7 @@ impl Sim<'_> {
         }
         let decode = &mut self.decodes[worker as usize];
         decode.busy_sessions += 1;
-        let state = &mut self.sessions[session as usize];
-        if state.counted {
-            state.counted = false;
-            decode.idle_live -= 1;
-        }
+        decode.no_longer_idle(&mut self.sessions[session as usize]);
         decode.waiting.push_back(name);
         self.start_waiting(worker);
     }

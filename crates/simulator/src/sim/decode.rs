@@ -7,6 +7,7 @@ use ampd_scheduler::{DecodeLoad, OutputLengths, Window};
 
 use super::events::RoundRef;
 use super::kv::KvMemory;
+use super::round::Session;
 use super::rows::{Local, Row, Step};
 use super::stalls::Stalls;
 
@@ -49,6 +50,8 @@ pub(super) struct Decode {
     pub busy_sessions: u32,
     /// Sessions whose last round here ended a short while ago.
     pub idle_live: u32,
+    /// Tokens of their conversations.
+    pub idle_live_tokens: u64,
     /// When they ended, the oldest first.
     pub ended: VecDeque<(f64, u32)>,
 }
@@ -79,6 +82,7 @@ impl Decode {
             epoch: 0,
             busy_sessions: 0,
             idle_live: 0,
+            idle_live_tokens: 0,
             ended: VecDeque::new(),
         }
     }
@@ -154,23 +158,25 @@ impl Decode {
     }
 
     /// Sessions that decode here or have done so in the last `live_s` seconds.
-    pub(super) fn live_sessions(
-        &mut self,
-        now_s: f64,
-        live_s: f64,
-        sessions: &mut [super::round::Session],
-    ) -> u32 {
+    pub(super) fn live_sessions(&mut self, now_s: f64, live_s: f64, sessions: &mut [Session]) -> u32 {
         while let Some(&(ended_s, session)) = self.ended.front()
             && ended_s < now_s - live_s
         {
             self.ended.pop_front();
             let session = &mut sessions[session as usize];
-            if session.counted && session.ended_s == ended_s {
-                session.counted = false;
-                self.idle_live -= 1;
+            if session.ended_s == ended_s {
+                self.no_longer_idle(session);
             }
         }
         self.busy_sessions + self.idle_live
+    }
+
+    /// A session's next round has come, or it is over.
+    pub(super) fn no_longer_idle(&mut self, session: &mut Session) {
+        if std::mem::take(&mut session.counted) {
+            self.idle_live -= 1;
+            self.idle_live_tokens -= u64::from(session.context);
+        }
     }
 
     /// Whether all blocks are accounted for: those of idle sessions, of rounds, and those that rounds have grown by.

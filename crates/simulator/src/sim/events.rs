@@ -31,6 +31,8 @@ pub(super) enum Event {
     Returned(RoundRef),
     /// All of a round's new KV is on its decode worker.
     Delivered(RoundRef),
+    /// The KV of a round's session has come to the worker on which it is to be opened.
+    Moved { round: RoundRef, to: u32 },
     /// A sidecar reads the signals.
     Poll { sidecar: u32 },
     /// A fault begins or ends.

@@ -74,7 +74,9 @@ impl Sim<'_> {
         (fresh.alive, fresh.epoch, fresh.slow) = (false, lost.epoch + 1, lost.slow);
         let lost = std::mem::replace(lost, fresh);
         for (_, session) in &lost.ended {
-            self.sessions[*session as usize].counted = false;
+            let session = &mut self.sessions[*session as usize];
+            // One that has moved since is counted elsewhere.
+            session.counted &= session.worker != Some(worker);
         }
         let names: Vec<RoundRef> =
             self.rounds.all().filter(|(_, round)| round.worker == worker).map(|(name, _)| name).collect();

@@ -19,6 +19,7 @@ impl Sim<'_> {
         decode.lengths.ended(round.output);
         decode.busy_sessions -= 1;
         decode.idle_live += 1;
+        decode.idle_live_tokens += u64::from(round.end_context);
         decode.ended.push_back((self.now_s, round.session));
         let session = &mut self.sessions[round.session as usize];
         session.context = round.end_context;

@@ -1,6 +1,7 @@
 //! A worker's KV memory: blocks that are free, active or cached, and the sessions that hold them.
 
 use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasherDefault, Hasher};
 
 /// What a session holds.
 #[derive(Debug, Clone, Copy)]
@@ -12,6 +13,26 @@ struct Held {
     idle: Option<u64>,
 }
 
+/// Hashes numbers of sessions, which nobody chooses to collide: a multiplication is enough.
+#[derive(Debug, Default)]
+struct Spread(u64);
+
+impl Hasher for Spread {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.write_u32(u32::from(*byte));
+        }
+    }
+
+    fn write_u32(&mut self, number: u32) {
+        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
+    }
+}
+
 /// The memory. Sessions that no round uses are cached whole, and given up whole, the longest unused first.
 #[derive(Debug)]
 pub(super) struct KvMemory {
@@ -20,7 +41,7 @@ pub(super) struct KvMemory {
     free: u64,
     cached: u64,
     active: u64,
-    sessions: HashMap<u32, Held>,
+    sessions: HashMap<u32, Held, BuildHasherDefault<Spread>>,
     idle: BTreeMap<u64, u32>,
     uses: u64,
     /// Tokens of idle sessions that were given up.
@@ -37,7 +58,7 @@ impl KvMemory {
             free: total,
             cached: 0,
             active: 0,
-            sessions: HashMap::new(),
+            sessions: HashMap::default(),
             idle: BTreeMap::new(),
             uses: 0,
             evicted_tokens: 0,
@@ -114,6 +135,25 @@ impl KvMemory {
         } else {
             self.free += blocks;
             self.sessions.remove(&session);
+        }
+    }
+
+    /// Gives up a session that no round uses; the tokens that it held.
+    pub(super) fn give_up(&mut self, session: u32) -> u32 {
+        let Some(place) = self.sessions.get(&session).and_then(|held| held.idle) else { return 0 };
+        self.idle.remove(&place);
+        self.sessions.remove(&session).map_or(0, |held| {
+            self.cached -= held.blocks;
+            self.free += held.blocks;
+            held.tokens
+        })
+    }
+
+    /// Takes in a session's KV from elsewhere, where there is room.
+    pub(super) fn take_in(&mut self, session: u32, tokens: u32) {
+        self.give_up(session);
+        if self.claim(session, 0, tokens).is_some() {
+            self.release(session, tokens, self.blocks_of(session), true);
         }
     }
 

@@ -10,6 +10,8 @@ pub(super) enum Purpose {
     Pull { worker: u32 },
     /// A part of a round's new KV, to its decode worker.
     Return,
+    /// A session, to the decode worker on which this round is to be opened.
+    Move { to: u32 },
 }
 
 #[derive(Debug, Clone, Copy)]

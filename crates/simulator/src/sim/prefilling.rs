@@ -101,7 +101,7 @@ impl Sim<'_> {
     }
 
     /// Begins the transfer of the KV of so many tokens.
-    fn transfer(&mut self, ends: (u32, u32), tokens: u32, round: RoundRef, purpose: Purpose) {
+    pub(super) fn transfer(&mut self, ends: (u32, u32), tokens: u32, round: RoundRef, purpose: Purpose) {
         let bytes = f64::from(tokens) * self.setup.cluster.kv_bytes_per_token;
         let next_s = self.transfers.begin(self.now_s, ends, bytes, round, purpose);
         self.events.at(next_s, Event::Links { version: self.transfers.version });
@@ -117,6 +117,7 @@ impl Sim<'_> {
             let event = match purpose {
                 Purpose::Pull { worker } => Event::Pulled { worker, round },
                 Purpose::Return => Event::Returned(round),
+                Purpose::Move { to } => Event::Moved { round, to },
             };
             self.events.at(there_s, event);
         }

@@ -37,6 +37,8 @@ pub(super) struct Round {
     pub computed: bool,
     /// Rounds without an objective come last.
     pub best_effort: bool,
+    /// Whether it was asked where it is to be opened.
+    pub placed: bool,
     pub preempted: u32,
 }
 

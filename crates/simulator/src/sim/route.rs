@@ -25,9 +25,10 @@ impl Sim<'_> {
         let mut scratch = std::mem::take(&mut self.scratch);
         self.decoding(round.worker, &mut scratch.decoding);
         self.locals(round.worker, &mut scratch.waiting);
-        self.loads(round, &mut scratch.loads);
+        let others = self.others(round.worker);
+        self.loads(round, others, &mut scratch.loads);
         if self.setup.policies.signals.probes > 0 && self.probe(round, &scratch) {
-            self.loads(round, &mut scratch.loads);
+            self.loads(round, others, &mut scratch.loads);
         }
         let decision = self.setup.policies.routing.decide(&self.input(round, &scratch));
         self.scratch = scratch;
@@ -89,9 +90,8 @@ impl Sim<'_> {
     }
 
     /// The prefill workers as the sidecar of the round's worker knows them.
-    fn loads(&self, round: &Round, into: &mut Vec<PrefillLoad>) {
+    fn loads(&self, round: &Round, others: f64, into: &mut Vec<PrefillLoad>) {
         let sidecar = &self.sidecars[round.worker as usize];
-        let others = self.others(round.worker);
         let own_ratio = self.decodes[round.worker as usize].prefill_ratio;
         into.clear();
         into.extend(sidecar.signals.iter().enumerate().map(|(worker, signal)| PrefillLoad {

@@ -1,6 +1,6 @@
 //! What a sidecar knows of the workers: signals of some age, and its own dispatches.
 
-use ampd_scheduler::{BindCandidate, InFlight};
+use ampd_scheduler::{BindCandidate, InFlight, MoveCandidate};
 
 /// The load of a prefill worker as last read.
 #[derive(Debug, Clone, Copy)]
@@ -23,6 +23,9 @@ impl Default for Signal {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Member {
     pub candidate: BindCandidate,
+    /// The same for sessions that are to move; its age is that at `at_s`.
+    pub moves: MoveCandidate,
+    pub at_s: f64,
     /// Mean context of its rounds, tokens.
     pub mean_context: f64,
     /// Predicted seconds of a step with one round more.
@@ -49,7 +52,16 @@ impl Member {
     pub(super) fn new(free_kv_tokens: u64) -> Self {
         let candidate =
             BindCandidate { free_kv_tokens, sessions: 0, running: 0, itl_share: 0.0, ready: true };
-        Self { candidate, mean_context: 0.0, step_s: 0.0, backlog_s: 0.0, bound: 0, bound_tokens: 0 }
+        Self {
+            candidate,
+            moves: MoveCandidate::default(),
+            at_s: f64::NEG_INFINITY,
+            mean_context: 0.0,
+            step_s: 0.0,
+            backlog_s: 0.0,
+            bound: 0,
+            bound_tokens: 0,
+        }
     }
 
     /// What binding sees: what was heard, and what was bound since.

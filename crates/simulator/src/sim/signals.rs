@@ -65,6 +65,7 @@ impl Sim<'_> {
     }
 
     fn member(&mut self, worker: usize) -> Member {
+        let moves = self.move_candidate(worker);
         let decode = &mut self.decodes[worker];
         let sessions = decode.live_sessions(self.now_s, LIVE_S, &mut self.sessions);
         let rows = decode.rows.len() as f64;
@@ -72,6 +73,7 @@ impl Sim<'_> {
         let step_s = decode.model.decode_s(rows + 1.0, decode.mean_context());
         let measured_s = decode.itl.mean(self.now_s).unwrap_or(0.0);
         let mut member = Member::new(decode.kv.available_tokens());
+        (member.moves, member.at_s) = (moves, self.now_s);
         member.candidate.sessions = sessions;
         member.candidate.running = decode.rows.len() as u32;
         member.candidate.ready = decode.alive;

@@ -150,7 +150,14 @@ fn what_was_measured_is_simulated_and_compared() {
     let service = files.service();
     let arguments = ["simulate", "-f", &service, "--model", "qwen3-32b", "--measured"];
     let compared = told(&[&arguments[..], &[&measured]].concat());
-    for part in ["20 rounds in", "20 rounds were measured", "TTFT P50", "400.0 ms", "mean ITL P95", "local"] {
+    for part in [
+        "20 rounds in",
+        "20 rounds that ended were measured",
+        "TTFT P50",
+        "400.0 ms",
+        "mean ITL P95",
+        "local",
+    ] {
         assert!(compared.contains(part), "{part}: {compared}");
     }
     let other = refused(&[&arguments[..], &[&files.trace()]].concat());

@@ -6,8 +6,10 @@ use crate::command::{cargo, root, run};
 
 /// The evaluation of routing policies, which simulates for many minutes: it runs when it is named.
 const EVALUATION: &str = "evaluation";
+/// Benches that replay traces for many minutes: they too run when they are named.
+const LONG: [&str; 2] = ["policies", "reality"];
 
-/// Runs the benches of these names, or all of them but the evaluation; each prints a table of what it measured.
+/// Runs the benches of these names, or all of them but those that take many minutes; each prints a table of what it measured.
 pub(crate) fn run_benches(names: &[String]) -> anyhow::Result<()> {
     let known = known()?;
     for name in names.iter().filter(|name| *name != EVALUATION) {
@@ -27,8 +29,9 @@ pub(crate) fn run_benches(names: &[String]) -> anyhow::Result<()> {
     }
     let mut equipped = cargo(&[]);
     crate::equipment::equip(&mut equipped, &["build", "--release", "--workspace", "--bins", "--locked"])?;
+    let wanted = |name: &String| names.contains(name) || (names.is_empty() && !LONG.contains(&name.as_str()));
     let environment: Vec<_> = equipped.get_envs().collect();
-    for name in known.iter().filter(|name| names.is_empty() || names.contains(name)) {
+    for name in known.iter().filter(|name| wanted(name)) {
         steps.step(name, || {
             let mut bench = cargo(&["bench", "--workspace", "--locked", "--bench", name]);
             // Those without a value are taken away, as from every command here.

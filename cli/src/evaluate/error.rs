@@ -94,9 +94,6 @@ pub(crate) enum InputError {
     /// A profile does not tell how much KV memory a worker has.
     #[error("spec.decode.engine.kvCache is needed with --profile: it says how many tokens a worker holds")]
     NoMemory,
-    /// The longest step of a worker.
-    #[error("the longest step of a worker")]
-    Step(#[source] humantime::DurationError),
     /// A session without an arrival.
     #[error("session {0} of the trace has no arrival_s: give --rate, and arrivals are drawn")]
     NoArrival(usize),

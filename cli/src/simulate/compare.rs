@@ -10,11 +10,13 @@ const PERCENTILES: [f64; 7] = [0.1, 0.25, 0.5, 0.75, 0.9, 0.95, 0.99];
 
 /// TTFT and mean ITL of the same rounds, by their percentiles, and the shares that attained and that were prefilled locally.
 pub(super) fn text(measured: &[RoundRecord], run: &Run, slo: &Slo) -> String {
-    let simulated = &run.rounds;
+    // Of what was measured only rounds that ended are here: refused ones are left out on this side too.
+    let simulated: Vec<_> = run.rounds.iter().filter(|round| round.place != Place::Refused).collect();
     let mut table = Table::new();
     table.load_preset(presets::NOTHING).set_header(["", "measured", "simulated", "ratio"]);
     let mut add = |name: String, measured: f64, simulated: f64, shown: fn(f64) -> String| {
-        table.add_row([name, shown(measured), shown(simulated), format!("{:.2}", simulated / measured)]);
+        let ratio = if measured > 0.0 { format!("{:.2}", simulated / measured) } else { "-".into() };
+        table.add_row([name, shown(measured), shown(simulated), ratio]);
     };
     let mut times = [
         (
@@ -47,7 +49,7 @@ pub(super) fn text(measured: &[RoundRecord], run: &Run, slo: &Slo) -> String {
     for column in table.column_iter_mut().skip(1) {
         column.set_cell_alignment(CellAlignment::Right);
     }
-    format!("\n{} rounds were measured\n\n{table}\n", measured.len())
+    format!("\n{} rounds that ended were measured\n\n{table}\n", measured.len())
 }
 
 fn attains(round: &RoundRecord, slo: &Slo) -> bool {

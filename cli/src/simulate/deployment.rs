@@ -39,9 +39,13 @@ pub(super) fn of(args: &Args, service: &Service) -> Result<Deployment, InputErro
         (_, Some(path)) => from_profile(path, args.cores, service)?,
         (model, None) => from_card(model.as_deref().unwrap_or_default(), service)?,
     };
-    cluster.engine = match &args.profile {
-        Some(_) => worker_engine(service, &model)?,
-        None => Engine {
+    let mut chunk = service.decode.prefill_chunk as u32;
+    cluster.engine = if args.profile.is_some() {
+        let (engine, shorter) = worker_engine(service, &model);
+        chunk = shorter;
+        engine
+    } else {
+        Engine {
             token_budget: service.decode.token_budget as u32,
             prefill_budget: service.prefill.token_budget as u32,
             // The engine's rows are bounded by its budget and by memory.
@@ -49,7 +53,7 @@ pub(super) fn of(args: &Args, service: &Service) -> Result<Deployment, InputErro
                 .saturating_sub(1)
                 .min(Engine::default().max_running),
             ..Engine::default()
-        },
+        }
     };
     if let Some(tokens) = service.model.max_context_tokens {
         cluster.max_context = cluster.max_context.min(u64::from(tokens));
@@ -60,31 +64,31 @@ pub(super) fn of(args: &Args, service: &Service) -> Result<Deployment, InputErro
     let policies = match &args.policy {
         Some(name) => {
             let first = policy(name)?.settings().into_iter().next();
-            first.map_or_else(|| policies(service), |setting| Ok(setting.policies))?
+            first.map_or_else(|| policies(service, chunk), |setting| Ok(setting.policies))?
         }
-        None => policies(service)?,
+        None => policies(service, chunk)?,
     };
     let slo = Slo { ttft_s: service.slo.ttft.as_secs_f64(), itl_s: service.slo.itl.as_secs_f64() };
     Ok(Deployment { cluster, policies, truth, model, slo })
 }
 
-/// The limits that a worker with this profile gives its engine: no step with prompts is longer than is wanted.
-fn worker_engine(service: &Service, model: &PerfModel) -> Result<Engine, InputError> {
-    let longest_s = humantime::parse_duration(MAX_STEP).map_err(InputError::Step)?.as_secs_f64();
+/// The limits that a worker with this profile gives its engine at the default of `--max-step`, no step with prompts being longer,
+/// and the most tokens of a local prefill in a step.
+fn worker_engine(service: &Service, model: &PerfModel) -> (Engine, u32) {
     let rounds = EngineOptions::default().max_running;
     let limits = |role: &Role| {
         let most = role.token_budget.max(role.prefill_chunk);
-        let rows = model.tokens_within(longest_s, BLOCK_TOKENS, most);
+        let rows = model.tokens_within(MAX_STEP.as_secs_f64(), BLOCK_TOKENS, most);
         (role.token_budget.min(rows.max(rounds)) as u32, role.prefill_chunk.min(rows) as u32)
     };
-    let (token_budget, _) = limits(&service.decode);
+    let (token_budget, chunk) = limits(&service.decode);
     let (prefill_budget, prefill_chunk) = limits(&service.prefill);
     let max_running = (rounds as u32).min(token_budget.saturating_sub(1));
-    Ok(Engine { token_budget, max_running, prefill_budget, prefill_chunk, ..Engine::default() })
+    (Engine { token_budget, max_running, prefill_budget, prefill_chunk, ..Engine::default() }, chunk)
 }
 
 /// As sidecars and workers decide: the manifest's rule with what goes with it. Local prefills are served by age.
-fn policies(service: &Service) -> Result<Policies, InputError> {
+fn policies(service: &Service, chunk: u32) -> Result<Policies, InputError> {
     let routing = &service.routing;
     let kind: PolicyKind = routing.policy.as_str().parse()?;
     let config = PolicyConfig {
@@ -107,7 +111,7 @@ fn policies(service: &Service) -> Result<Policies, InputError> {
         local_order: Order::Arrival,
         // Sidecars keep a session where it is bound.
         moving: false,
-        pacing: if ours { base.pacing } else { Pacing::Fixed { chunk: service.decode.prefill_chunk as u32 } },
+        pacing: if ours { base.pacing } else { Pacing::Fixed { chunk } },
         overload: match routing.overload {
             OnOverload::Off => Overload::Off,
             OnOverload::Shed => Overload::Shed,

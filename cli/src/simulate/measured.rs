@@ -50,9 +50,13 @@ fn session(rounds: &[&RoundRecord]) -> TraceSession {
         .map(|round| {
             let (prompt, output) =
                 (round.prompt_tokens.unwrap_or(1), round.output_tokens.unwrap_or(1).max(1));
-            // What the service did not compute: of the session's own history, where a text that is read again may have other
-            // tokens, or in a first round what other sessions have left.
-            let known = round.cached_tokens.unwrap_or(context).min(prompt.saturating_sub(1));
+            // What the service did not compute of the session's own history: a text that is read again may have other
+            // tokens. A first round's prompt may begin as others do; to the simulator it is new.
+            let known = if context == 0 {
+                0
+            } else {
+                round.cached_tokens.unwrap_or(context).min(prompt.saturating_sub(1))
+            };
             let keep = (context > 0).then(|| narrow(known));
             let increment = narrow(prompt.saturating_sub(known).max(1));
             let gap_s = ended_s.map_or(0.0, |ended_s: f64| (round.sent_s - ended_s).max(0.0));
@@ -101,18 +105,19 @@ mod tests {
         let arrivals: Vec<_> = trace.sessions.iter().map(|session| session.arrival_s).collect();
         assert_eq!(arrivals, [Some(1.0), Some(3.0)]);
         let first = TraceRound { increment: 100, output: 10, gap_s: 0.0, keep: None };
-        // 100 and 10 tokens are known; the round before ended a second earlier.
-        let second = TraceRound { increment: 20, output: 10, gap_s: 1.0, keep: None };
+        // 96 of the 110 tokens are known still; the round before ended a second earlier.
+        let second = TraceRound { increment: 34, output: 10, gap_s: 1.0, keep: Some(96) };
         assert_eq!(trace.sessions[0].rounds, [first, second]);
-        // The prompt's first 32 tokens were those of another session; the round that failed is left out.
-        assert_eq!(trace.sessions[1].rounds, [TraceRound { increment: 68, ..first }]);
+        // The round that failed is left out.
+        assert_eq!(trace.sessions[1].rounds, [first]);
     }
 
     #[test]
-    fn a_prompt_that_is_no_longer_than_what_was_there_keeps_less_of_it() {
+    fn a_service_that_tells_no_cached_tokens_is_taken_to_have_all() {
+        let untold = serde_json::json!({"prompt_tokens": 80, "cached_tokens": null});
         let json = serde_json::json!({"rounds": [
             round(0, 1, 1.0, &serde_json::json!({})),
-            round(0, 2, 4.0, &serde_json::json!({"prompt_tokens": 80})),
+            round(0, 2, 4.0, &untold),
         ]});
         let again = trace(&rounds(&json)).sessions[0].rounds[1];
         assert_eq!((again.keep, again.increment), (Some(79), 1));

@@ -7,9 +7,11 @@ use tokio::net::{TcpListener, TcpSocket};
 
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 1024;
-/// How often a port that is in use is tried again, and after how long each time. Whoever reserved it for this process may have
-/// forked others meanwhile, which hold it until they have started their own programs.
-const AGAIN: (usize, Duration) = (10, Duration::from_millis(50));
+/// How often a port that is in use is tried. Whoever reserved it for this process may have forked others meanwhile, which hold it
+/// until they have started their own programs.
+const TRIES: usize = 10;
+/// Time between two tries.
+const BETWEEN: Duration = Duration::from_millis(50);
 
 /// Why a server cannot listen.
 #[derive(Debug, thiserror::Error)]
@@ -51,9 +53,13 @@ pub enum ListenError {
 /// # Errors
 /// `InUse`, or whatever else keeps the address from being used.
 pub async fn listen(flag: &'static str, address: SocketAddr) -> Result<TcpListener, ListenError> {
-    for _ in 0..AGAIN.0 {
+    for attempt in 1..=TRIES {
         match bound(address) {
-            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => tokio::time::sleep(AGAIN.1).await,
+            Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+                if attempt < TRIES {
+                    tokio::time::sleep(BETWEEN).await;
+                }
+            }
             Err(source) => return Err(ListenError::Listen { flag, address, source }),
             Ok(listener) => return Ok(listener),
         }
@@ -102,7 +108,7 @@ mod tests {
         let first = listen("--listen", "127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = first.local_addr().unwrap();
         let let_go = async {
-            tokio::time::sleep(AGAIN.1).await;
+            tokio::time::sleep(BETWEEN).await;
             drop(first);
         };
         let (second, ()) = tokio::join!(listen("--listen", address), let_go);

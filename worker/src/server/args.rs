@@ -11,7 +11,7 @@ use crate::policies::policy_parser;
 use crate::protocol::Role;
 
 /// How long a step with prompts should take at most, where nobody says.
-pub const MAX_STEP: &str = "250ms";
+pub const MAX_STEP: Duration = Duration::from_millis(250);
 
 /// Runs an engine worker: a prefill worker computes KV for others, a decode worker owns sessions and decodes.
 #[derive(Debug, Clone, clap::Args)]
@@ -67,7 +67,7 @@ pub struct Args {
     pub prefill_chunk: u32,
     /// Longest time that a step with prompts should take: by the performance model, fewer prompt tokens go into a step
     /// than the two limits above allow. Calls wait for the end of a step.
-    #[arg(long, env = "AMPD_MAX_STEP", default_value = MAX_STEP, value_parser = humantime::parse_duration)]
+    #[arg(long, env = "AMPD_MAX_STEP", default_value = "250ms", value_parser = humantime::parse_duration)]
     pub max_step: Duration,
     /// Compute backend: cpu or tensor.
     #[arg(long, env = "AMPD_BACKEND", default_value = "cpu")]
@@ -187,6 +187,7 @@ mod tests {
         assert_eq!(args.kv_memory, Some(64 << 20));
         assert_eq!(args.grace, Duration::from_secs(5));
         assert_eq!(args.backend, BackendKind::Tensor);
+        assert_eq!(args.max_step, MAX_STEP);
         assert_eq!((args.window, args.session_ttl), (Duration::from_secs(10), Duration::from_mins(30)));
         assert_eq!(parse(&["--window", "1m30s"]).unwrap().window, Duration::from_secs(90));
         for bad in [

@@ -132,15 +132,24 @@ impl Signals {
         Dispatch { signals: self.clone(), task }
     }
 
-    /// What a routing policy with this performance model sees of the worker when a prompt of so many tokens is to be
-    /// prefilled.
-    pub(super) fn load(&self, name: &str, prompt: usize, model: &PerfModel) -> PrefillLoad {
+    /// What each prefill worker is expected to get from the other sidecars, seconds of work a second; the same for all, and asked
+    /// for once in a decision.
+    pub(super) fn others(&self) -> f64 {
+        let (sidecars, workers) = &self.service;
+        let (sidecars, workers) = (sidecars.load(Ordering::Relaxed), workers.load(Ordering::Relaxed));
         let now_s = self.clock.now_s();
-        self.with(name, |signal| {
+        self.inflight.lock().others(sidecars, workers, now_s)
+    }
+
+    /// What a routing policy with this performance model sees of the worker when a prompt of so many tokens is to be
+    /// prefilled, while others send it as much as [`Self::others`] says.
+    pub(super) fn load(&self, name: &str, prompt: usize, model: &PerfModel, others: f64) -> PrefillLoad {
+        let now_s = self.clock.now_s();
+        let seen = self.with(name, |signal| {
             let Signal { id, load, at_s, health, suspicion } = signal;
-            PrefillLoad {
+            let seen = PrefillLoad {
                 windowed_ttft_s: load.windowed_ttft_s,
-                backlog_s: self.backlog_s(*id, (load.backlog_s, *at_s), now_s),
+                backlog_s: 0.0,
                 cached_history: None,
                 prefill_ratio: ratio(load.speed.prefill_s, model.reference().prefill_s),
                 fresh: self.ages.of(now_s - *at_s) != Freshness::Stale,
@@ -148,17 +157,12 @@ impl Signals {
                     && prompt as u64 <= load.max_context
                     && health.alive()
                     && !suspicion.holds(now_s),
-            }
-        })
-        .unwrap_or_default()
-    }
-
-    /// A worker's backlog: its signal, own dispatches since, and what others may have sent.
-    fn backlog_s(&self, id: u64, signal: (f64, f64), now_s: f64) -> f64 {
-        let (sidecars, workers) = &self.service;
-        let (sidecars, workers) = (sidecars.load(Ordering::Relaxed), workers.load(Ordering::Relaxed));
-        let inflight = self.inflight.lock();
-        inflight.backlog_s(id, signal, inflight.others(sidecars, workers, now_s), now_s)
+            };
+            (*id, (load.backlog_s, *at_s), seen)
+        });
+        let Some((id, signal, seen)) = seen else { return PrefillLoad::default() };
+        let backlog_s = self.inflight.lock().backlog_s(id, signal, others, now_s);
+        PrefillLoad { backlog_s, ..seen }
     }
 
     /// Whether the worker is believed to take prefills.
@@ -207,7 +211,7 @@ mod tests {
     }
 
     fn seen(signals: &Signals, name: &str) -> PrefillLoad {
-        signals.load(name, 1, &model())
+        signals.load(name, 1, &model(), signals.others())
     }
 
     fn signals() -> Arc<Signals> {

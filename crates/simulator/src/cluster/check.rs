@@ -53,6 +53,7 @@ impl Cluster {
             ("max_context", self.max_context as f64),
             ("links.between_bytes_per_s", self.links.between_bytes_per_s),
             ("links.inside_bytes_per_s", self.links.inside_bytes_per_s),
+            ("engine.prefill_chunk", f64::from(self.engine.prefill_chunk)),
             ("engine.max_running", f64::from(self.engine.max_running)),
             ("engine.prefill_budget", f64::from(self.engine.prefill_budget)),
             ("engine.prefill_tasks", f64::from(self.engine.prefill_tasks)),

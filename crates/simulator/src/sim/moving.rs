@@ -37,18 +37,14 @@ impl Sim<'_> {
     }
 
     fn better_than(&self, own: u32, session: u32, prompt: u32) -> Option<u32> {
-        let members = &self.sidecars[own as usize].members;
-        let mut candidates: Vec<MoveCandidate> = members
-            .iter()
-            .map(|member| MoveCandidate { age_s: self.now_s - member.at_s, ..member.moves })
-            .collect();
-        candidates[own as usize] = self.own_candidate(own, session);
         let model = &self.decodes[own as usize].model;
-        for (candidate, member) in candidates.iter_mut().zip(members) {
+        let told = self.sidecars[own as usize].members.iter().map(|member| {
             let rows = f64::from(member.candidate.running) + 1.0;
-            candidate.step_ratio /= model.decode_s(rows, member.mean_context);
-        }
-        candidates[own as usize].step_ratio = 1.0;
+            let step_ratio = member.modelled_s / model.decode_s(rows, member.mean_context);
+            MoveCandidate { step_ratio, age_s: self.now_s - member.at_s, ..member.moves }
+        });
+        let mut candidates: Vec<MoveCandidate> = told.collect();
+        candidates[own as usize] = self.own_candidate(own, session);
         let (capacity, itl_s) = (self.setup.cluster.kv_tokens, self.setup.slo.itl_s);
         let place = Moving { model, itl_s, capacity }.choose(&candidates, own as usize, prompt)?;
         u32::try_from(place).ok()
@@ -64,8 +60,7 @@ impl Sim<'_> {
         candidate
     }
 
-    /// What a decode worker tells those who may move sessions to it. Its steps are told in seconds: that of one round more
-    /// than it decodes, by its own model.
+    /// What a decode worker tells those who may move sessions to it.
     pub(super) fn move_candidate(&self, worker: usize) -> MoveCandidate {
         let decode = &self.decodes[worker];
         let round_tokens = decode.kv.active() * u64::from(self.setup.cluster.block_tokens);
@@ -76,7 +71,7 @@ impl Sim<'_> {
             round_tokens,
             live_tokens: round_tokens + waiting + decode.idle_live_tokens,
             free_tokens: decode.kv.available_tokens(),
-            step_ratio: decode.model.decode_s(decode.rows.len() as f64 + 1.0, decode.mean_context()),
+            step_ratio: 1.0,
             age_s: 0.0,
             sent: 0,
             ready: decode.alive,
@@ -93,9 +88,10 @@ impl Sim<'_> {
             from.no_longer_idle(session);
             // Other rounds may have had its memory meanwhile.
             let held = from.kv.give_up(number);
-            let there = &mut self.decodes[to as usize].kv;
-            if held > 0 {
-                there.take_in(number, held);
+            let there = &mut self.decodes[to as usize];
+            // One that has died meanwhile keeps nothing.
+            if held > 0 && there.alive {
+                there.kv.take_in(number, held);
             }
         }
         self.events.at(self.now_s + MESSAGES_S, Event::Open(name));

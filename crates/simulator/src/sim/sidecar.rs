@@ -30,6 +30,8 @@ pub(super) struct Member {
     pub mean_context: f64,
     /// Predicted seconds of a step with one round more.
     pub step_s: f64,
+    /// The same by its own corrected model alone.
+    pub modelled_s: f64,
     pub backlog_s: f64,
     /// Sessions that this home has bound to it since.
     pub bound: u32,
@@ -58,6 +60,7 @@ impl Member {
             at_s: f64::NEG_INFINITY,
             mean_context: 0.0,
             step_s: 0.0,
+            modelled_s: 0.0,
             backlog_s: 0.0,
             bound: 0,
             bound_tokens: 0,

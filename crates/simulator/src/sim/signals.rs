@@ -78,6 +78,7 @@ impl Sim<'_> {
         member.candidate.running = decode.rows.len() as u32;
         member.candidate.ready = decode.alive;
         member.mean_context = decode.mean_context();
+        member.modelled_s = step_s;
         member.step_s = step_s.max(measured_s);
         member.candidate.itl_share = member.step_s / self.setup.slo.itl_s;
         member.backlog_s = decode.backlog_s();

@@ -19,8 +19,8 @@ use crate::server::kv_store::{finish, give_up};
 
 /// How long a task waits for KV blocks that other tasks hold.
 const BLOCKS_PATIENCE: Duration = Duration::from_secs(5);
-/// Pieces of KV on their way into the engine, or out of it, at once. The engine takes them between two steps: with fewer than a
-/// model has layers, a history takes several steps of other tasks to arrive.
+/// Pieces of KV on their way into the engine, or out of it, at once. The engine takes them between two steps: as many as most models
+/// have layers, so that a history is there after one step of other tasks. More would hold more memory.
 const AT_ONCE: usize = 64;
 /// How often it asks.
 const BLOCKS_RETRY: Duration = Duration::from_millis(20);

@@ -31,7 +31,7 @@ impl From<&TraceRound> for LineRound {
     }
 }
 
-/// The trace as text that [`parse`](super::parse) reads.
+/// The trace as text that [`parse`](fn@super::parse) reads.
 ///
 /// # Errors
 /// When a number has no JSON.

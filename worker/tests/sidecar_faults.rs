@@ -99,14 +99,16 @@ async fn rounds_in_flight_on_a_lost_worker_end_with_an_error_event() {
     let response = first.send().await.unwrap();
     assert_eq!(response.status(), 200);
     let mut stream = response.bytes_stream();
-    let mut text = String::new();
-    while text.matches("data:").count() < 4 {
-        text.push_str(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
+    // A chunk may end within a character.
+    let mut bytes = Vec::new();
+    while String::from_utf8_lossy(&bytes).matches("data:").count() < 4 {
+        bytes.extend(stream.next().await.unwrap().unwrap());
     }
     cluster.decode[lost].gate.refuse();
     while let Some(chunk) = stream.next().await {
-        text.push_str(std::str::from_utf8(&chunk.expect("the stream ends cleanly")).unwrap());
+        bytes.extend(chunk.expect("the stream ends cleanly"));
     }
+    let text = String::from_utf8(bytes).unwrap();
     assert!(!text.contains("[DONE]"), "{text}");
     let last = text.lines().rfind(|line| line.starts_with("data: ")).unwrap();
     let error: Value = serde_json::from_str(&last["data: ".len()..]).unwrap();
@@ -235,9 +237,10 @@ async fn streams_that_outlast_the_grace_end_with_an_error_event() {
     let body = json!({"model": "tiny", "messages": [user(LONG)], "max_tokens": 1900, "ignore_eos": true, "stream": true});
     let request = cluster.client(0).request("/v1/chat/completions", &[], body.to_string().into_bytes());
     let mut stream = request.send().await.unwrap().bytes_stream();
-    let mut text = String::new();
-    while text.matches("data:").count() < 4 {
-        text.push_str(std::str::from_utf8(&stream.next().await.unwrap().unwrap()).unwrap());
+    // A chunk may end within a character.
+    let mut bytes = Vec::new();
+    while String::from_utf8_lossy(&bytes).matches("data:").count() < 4 {
+        bytes.extend(stream.next().await.unwrap().unwrap());
     }
     // Nothing more comes, so that the round cannot end in time.
     cluster.decode[0].gate.freeze();
@@ -251,8 +254,9 @@ async fn streams_that_outlast_the_grace_end_with_an_error_event() {
     let status = internal.get("/internal/v1/member").await.json();
     assert_eq!(status["ready"], false, "{status}");
     while let Some(chunk) = stream.next().await {
-        text.push_str(std::str::from_utf8(&chunk.expect("the stream ends cleanly")).unwrap());
+        bytes.extend(chunk.expect("the stream ends cleanly"));
     }
+    let text = String::from_utf8(bytes).unwrap();
     assert!(!text.contains("[DONE]"), "{text}");
     let last = text.lines().rfind(|line| line.starts_with("data: ")).unwrap();
     let error: Value = serde_json::from_str(&last["data: ".len()..]).unwrap();

@@ -96,15 +96,16 @@ impl Client {
     pub async fn stream_until(&self, session: &str, body: &Value, enough: impl Fn(&str) -> bool) -> String {
         let request =
             self.request("/v1/chat/completions", &[("x-session-id", session)], body.to_string().into_bytes());
-        let mut text = String::new();
+        // A chunk may end within a character.
+        let mut bytes = Vec::new();
         let mut stream = request.send().await.unwrap().bytes_stream();
         while let Some(chunk) = stream.next().await {
-            text.push_str(std::str::from_utf8(&chunk.unwrap()).unwrap());
-            if enough(&text) {
+            bytes.extend(chunk.unwrap());
+            if enough(&String::from_utf8_lossy(&bytes)) {
                 break;
             }
         }
-        text
+        String::from_utf8_lossy(&bytes).into_owned()
     }
 }
 

@@ -6,6 +6,7 @@ mod replay;
 
 use std::collections::BTreeMap;
 
+use ampd_loadgen::{Summary, Tally};
 use replay::{Ground, Load, OBJECTIVES_MS};
 use serde::Deserialize;
 
@@ -18,27 +19,6 @@ const WORKERS: (u32, u32) = (2, 2);
 #[derive(Deserialize)]
 struct File {
     summary: Summary,
-}
-
-#[derive(Deserialize)]
-struct Summary {
-    all: Tally,
-    ttft: Quantiles,
-    itl: Quantiles,
-    by_prefill: BTreeMap<String, Tally>,
-}
-
-#[derive(Deserialize)]
-struct Tally {
-    rounds: u32,
-    attained: u32,
-    failed: u32,
-}
-
-#[derive(Deserialize)]
-struct Quantiles {
-    p50_s: f64,
-    p95_s: f64,
 }
 
 #[tokio::main]
@@ -66,16 +46,15 @@ async fn main() -> anyhow::Result<()> {
 
 /// Attainment over all runs and of each, and the runs' mean percentiles.
 fn line(runs: &[Summary]) -> String {
-    let share = |of: &Tally| 100.0 * f64::from(of.attained) / f64::from(of.rounds.max(1));
-    let sum = |value: fn(&Tally) -> u32| runs.iter().map(|run| value(&run.all)).sum::<u32>();
+    let sum = |value: fn(&Tally) -> usize| runs.iter().map(|run| value(&run.all)).sum::<usize>();
     let all = Tally { rounds: sum(|t| t.rounds), attained: sum(|t| t.attained), failed: sum(|t| t.failed) };
-    let each: Vec<String> = runs.iter().map(|run| format!("{:.1}", share(&run.all))).collect();
+    let each: Vec<String> = runs.iter().map(|run| format!("{:.1}", 100.0 * run.all.attainment())).collect();
     let mean = |value: fn(&Summary) -> f64| 1e3 * runs.iter().map(value).sum::<f64>() / runs.len() as f64;
-    let local: u32 =
+    let local: usize =
         runs.iter().filter_map(|run| run.by_prefill.get("local")).map(|tally| tally.rounds).sum();
     format!(
         "{:>5.1} % of {} ({}), {} failed; TTFT {:.0} / {:.0} ms, ITL {:.1} / {:.1} ms at P50 / P95; {:.0} % local",
-        share(&all),
+        100.0 * all.attainment(),
         all.rounds,
         each.join(", "),
         all.failed,
@@ -83,6 +62,6 @@ fn line(runs: &[Summary]) -> String {
         mean(|run| run.ttft.p95_s),
         mean(|run| run.itl.p50_s),
         mean(|run| run.itl.p95_s),
-        100.0 * f64::from(local) / f64::from(all.rounds.max(1)),
+        100.0 * local as f64 / all.rounds.max(1) as f64,
     )
 }

@@ -24,6 +24,7 @@ mod supervise;
 use std::process::ExitCode;
 
 pub use args::{Args, MAX_STEP};
+pub use load_model::step_limits;
 pub use start::{Running, ServerError, start};
 
 use tokio_util::sync::CancellationToken;

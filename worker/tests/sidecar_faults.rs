@@ -8,13 +8,23 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use ampd_worker::protocol::Salt;
+use bytes::Bytes;
 use cluster::client::{Answer, Client, assistant, user, whole};
 use cluster::{Cluster, Plan, eventually};
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use serde_json::{Value, json};
 
 const LONG: &str =
     "and the other one of the two said that it is there on the right of it, near the water of the sea";
+
+/// A stream up to its fourth event or beyond. A chunk may end within a character.
+async fn first_events(stream: &mut (impl Stream<Item = reqwest::Result<Bytes>> + Unpin)) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while String::from_utf8_lossy(&bytes).matches("data:").count() < 4 {
+        bytes.extend(stream.next().await.unwrap().unwrap());
+    }
+    bytes
+}
 
 /// A conversation's next round, through any living sidecar.
 async fn next(cluster: &Cluster, sidecar: usize, messages: &mut Vec<Value>) -> Answer {
@@ -99,11 +109,7 @@ async fn rounds_in_flight_on_a_lost_worker_end_with_an_error_event() {
     let response = first.send().await.unwrap();
     assert_eq!(response.status(), 200);
     let mut stream = response.bytes_stream();
-    // A chunk may end within a character.
-    let mut bytes = Vec::new();
-    while String::from_utf8_lossy(&bytes).matches("data:").count() < 4 {
-        bytes.extend(stream.next().await.unwrap().unwrap());
-    }
+    let mut bytes = first_events(&mut stream).await;
     cluster.decode[lost].gate.refuse();
     while let Some(chunk) = stream.next().await {
         bytes.extend(chunk.expect("the stream ends cleanly"));
@@ -237,11 +243,7 @@ async fn streams_that_outlast_the_grace_end_with_an_error_event() {
     let body = json!({"model": "tiny", "messages": [user(LONG)], "max_tokens": 1900, "ignore_eos": true, "stream": true});
     let request = cluster.client(0).request("/v1/chat/completions", &[], body.to_string().into_bytes());
     let mut stream = request.send().await.unwrap().bytes_stream();
-    // A chunk may end within a character.
-    let mut bytes = Vec::new();
-    while String::from_utf8_lossy(&bytes).matches("data:").count() < 4 {
-        bytes.extend(stream.next().await.unwrap().unwrap());
-    }
+    let mut bytes = first_events(&mut stream).await;
     // Nothing more comes, so that the round cannot end in time.
     cluster.decode[0].gate.freeze();
     let internal = Client::new(cluster.sidecars[0].internal);

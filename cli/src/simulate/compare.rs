@@ -1,6 +1,6 @@
 //! What was measured beside what was simulated.
 
-use ampd_loadgen::RoundRecord;
+use ampd_loadgen::{Objectives, RoundRecord};
 use ampd_scheduler::Slo;
 use ampd_simulator::report::{Place, Run, quantile};
 use comfy_table::{CellAlignment, Table, presets};
@@ -40,7 +40,8 @@ pub(super) fn text(measured: &[RoundRecord], run: &Run, slo: &Slo) -> String {
             );
         }
     }
-    let attained = measured.iter().filter(|round| attains(round, slo)).count();
+    let objectives = Objectives { ttft_s: slo.ttft_s, itl_s: slo.itl_s };
+    let attained = measured.iter().filter(|round| objectives.are_met(round)).count();
     let attains = simulated.iter().filter(|round| round.attains(slo)).count();
     add("attained".into(), share(attained, measured.len()), share(attains, simulated.len()), percent);
     let local = measured.iter().filter(|round| round.prefill.as_deref() == Some("local")).count();
@@ -50,10 +51,6 @@ pub(super) fn text(measured: &[RoundRecord], run: &Run, slo: &Slo) -> String {
         column.set_cell_alignment(CellAlignment::Right);
     }
     format!("\n{} rounds that ended were measured\n\n{table}\n", measured.len())
-}
-
-fn attains(round: &RoundRecord, slo: &Slo) -> bool {
-    round.ttft_s.is_some_and(|ttft| ttft <= slo.ttft_s) && round.itl_s.is_none_or(|itl| itl <= slo.itl_s)
 }
 
 fn share(part: usize, whole: usize) -> f64 {

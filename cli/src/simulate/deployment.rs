@@ -6,14 +6,11 @@ use std::sync::Arc;
 use ampd_api::Service;
 use ampd_api::resolved::Role;
 use ampd_api::service::{Overload as OnOverload, SignalSource};
-use ampd_engine::backend::BLOCK_TOKENS;
-use ampd_engine::core::EngineOptions;
 use ampd_perfmodel::{PerfModel, Profile};
 use ampd_scheduler::{Binding, Order, Overload, PolicyConfig, PolicyKind, RoutingPolicy, Slo};
 use ampd_simulator::cluster::{Cluster, Engine, Links, Pacing, Policies, Signals};
 use ampd_simulator::truth::{Corrections, Truth};
-
-use ampd_worker::server::MAX_STEP;
+use ampd_worker::server::{MAX_STEP, step_limits};
 
 use super::Args;
 use crate::evaluate::{InputError, card, policy};
@@ -39,22 +36,9 @@ pub(super) fn of(args: &Args, service: &Service) -> Result<Deployment, InputErro
         (_, Some(path)) => from_profile(path, args.cores, service)?,
         (model, None) => from_card(model.as_deref().unwrap_or_default(), service)?,
     };
-    let mut chunk = service.decode.prefill_chunk as u32;
-    cluster.engine = if args.profile.is_some() {
-        let (engine, shorter) = worker_engine(service, &model);
-        chunk = shorter;
-        engine
-    } else {
-        Engine {
-            token_budget: service.decode.token_budget as u32,
-            prefill_budget: service.prefill.token_budget as u32,
-            // The engine's rows are bounded by its budget and by memory.
-            max_running: (service.decode.token_budget as u32)
-                .saturating_sub(1)
-                .min(Engine::default().max_running),
-            ..Engine::default()
-        }
-    };
+    let (engine, chunk) =
+        if args.profile.is_some() { worker_engine(service, &model) } else { asked_engine(service) };
+    cluster.engine = engine;
     if let Some(tokens) = service.model.max_context_tokens {
         cluster.max_context = cluster.max_context.min(u64::from(tokens));
     }
@@ -72,19 +56,32 @@ pub(super) fn of(args: &Args, service: &Service) -> Result<Deployment, InputErro
     Ok(Deployment { cluster, policies, truth, model, slo })
 }
 
-/// The limits that a worker with this profile gives its engine at the default of `--max-step`, no step with prompts being longer,
-/// and the most tokens of a local prefill in a step.
-fn worker_engine(service: &Service, model: &PerfModel) -> (Engine, u32) {
-    let rounds = EngineOptions::default().max_running;
-    let limits = |role: &Role| {
-        let most = role.token_budget.max(role.prefill_chunk);
-        let rows = model.tokens_within(MAX_STEP.as_secs_f64(), BLOCK_TOKENS, most);
-        (role.token_budget.min(rows.max(rounds)) as u32, role.prefill_chunk.min(rows) as u32)
+/// The limits that the manifest asks for, and the most tokens of a local prefill in a step.
+fn asked_engine(service: &Service) -> (Engine, u32) {
+    let token_budget = service.decode.token_budget as u32;
+    let engine = Engine {
+        token_budget,
+        prefill_budget: service.prefill.token_budget as u32,
+        // The engine's rows are bounded by its budget and by memory.
+        max_running: token_budget.saturating_sub(1).min(Engine::default().max_running),
+        ..Engine::default()
     };
-    let (token_budget, chunk) = limits(&service.decode);
-    let (prefill_budget, prefill_chunk) = limits(&service.prefill);
-    let max_running = (rounds as u32).min(token_budget.saturating_sub(1));
-    (Engine { token_budget, max_running, prefill_budget, prefill_chunk, ..Engine::default() }, chunk)
+    (engine, service.decode.prefill_chunk as u32)
+}
+
+/// The same as a worker with this profile gives them to its engine, at the default of `--max-step`.
+fn worker_engine(service: &Service, model: &PerfModel) -> (Engine, u32) {
+    let limits = |role: &Role| step_limits(model, MAX_STEP, role.token_budget, role.prefill_chunk);
+    let (decode, prefill) = (limits(&service.decode), limits(&service.prefill));
+    let token_budget = decode.token_budget as u32;
+    let engine = Engine {
+        token_budget,
+        max_running: (decode.max_running as u32).min(token_budget.saturating_sub(1)),
+        prefill_budget: prefill.token_budget as u32,
+        prefill_chunk: prefill.prefill_chunk as u32,
+        ..Engine::default()
+    };
+    (engine, decode.prefill_chunk as u32)
 }
 
 /// As sidecars and workers decide: the manifest's rule with what goes with it. Local prefills are served by age.

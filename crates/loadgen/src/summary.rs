@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ampd_simulator::report::quantile;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::record::RoundRecord;
 
@@ -11,7 +11,7 @@ use crate::record::RoundRecord;
 const Z: f64 = 1.959_964;
 
 /// What rounds are to meet.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Objectives {
     /// Longest TTFT, seconds.
     pub ttft_s: f64,
@@ -30,7 +30,7 @@ impl Objectives {
 }
 
 /// Percentiles, seconds; 0 without any value.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Quantiles {
     /// The median.
     pub p50_s: f64,
@@ -49,7 +49,7 @@ impl Quantiles {
 }
 
 /// Some of the rounds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 pub struct Tally {
     /// Rounds.
     pub rounds: usize,
@@ -87,7 +87,7 @@ impl Tally {
 }
 
 /// What a run adds up to.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Summary {
     /// What was to be met.
     pub objectives: Objectives,

@@ -155,14 +155,6 @@ impl PerfModel {
         self.prefill.first().map_or(0.0, |segment| segment.k0)
     }
 
-    /// Most prompt tokens, in whole blocks of `block` and at most about `most`, whose prefill takes no longer than this; a block
-    /// at least.
-    #[must_use]
-    pub fn tokens_within(&self, longest_s: f64, block: usize, most: usize) -> usize {
-        let blocks = (1..=most.div_ceil(block)).map(|blocks| blocks * block);
-        blocks.take_while(|tokens| self.prefill_s(0.0, *tokens as f64) <= longest_s).last().unwrap_or(block)
-    }
-
     /// Seconds to move the KV of `tokens` tokens; zero for none.
     #[must_use]
     pub fn transfer_s(&self, tokens: f64) -> f64 {

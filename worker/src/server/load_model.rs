@@ -1,5 +1,6 @@
 //! From files to a warm engine; it takes a while and runs off the async threads.
 
+use std::time::Duration;
 use std::time::Instant;
 
 use ampd_engine::backend::{BLOCK_TOKENS, KvShape};
@@ -79,15 +80,29 @@ pub(super) fn load(args: &Args, life: &Lifecycle) -> Result<Loaded, ServerError>
 
 /// The engine's limits: the flags', and no step longer than is wanted.
 fn options(args: &Args, perf: &PerfModel) -> EngineOptions {
+    let (budget, chunk) = (args.token_budget as usize, args.prefill_chunk as usize);
+    EngineOptions { session_ttl: args.session_ttl, ..step_limits(perf, args.max_step, budget, chunk) }
+}
+
+/// The engine's limits that were asked for, tokens of a step and of one prompt in it, with no step with prompts longer than
+/// `longest` by the performance model.
+#[must_use]
+pub fn step_limits(
+    perf: &PerfModel,
+    longest: Duration,
+    token_budget: usize,
+    prefill_chunk: usize,
+) -> EngineOptions {
     let defaults = EngineOptions::default();
-    let longest_s = args.max_step.as_secs_f64();
-    let most = args.token_budget.max(args.prefill_chunk) as usize;
-    let rows = perf.tokens_within(longest_s, BLOCK_TOKENS, most);
+    let rows = (1..=token_budget.max(prefill_chunk).div_ceil(BLOCK_TOKENS))
+        .map(|blocks| blocks * BLOCK_TOKENS)
+        .take_while(|rows| perf.prefill_s(0.0, *rows as f64) <= longest.as_secs_f64())
+        .last()
+        .unwrap_or(BLOCK_TOKENS);
     EngineOptions {
         // All decoding rounds have to fit.
-        token_budget: (args.token_budget as usize).min(rows.max(defaults.max_running)),
-        prefill_chunk: (args.prefill_chunk as usize).min(rows),
-        session_ttl: args.session_ttl,
+        token_budget: token_budget.min(rows.max(defaults.max_running)),
+        prefill_chunk: prefill_chunk.min(rows),
         ..defaults
     }
 }

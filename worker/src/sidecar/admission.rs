@@ -32,7 +32,7 @@ impl Shared {
         let (step_s, backlog_s) = self.members.forecast(&model);
         let followed = self.followed();
         let ready = followed.iter().filter(|worker| self.signals.ready(&worker.name));
-        let others = self.signals.others();
+        let others = self.expected_of_others();
         let waits = ready.map(|worker| self.signals.load(&worker.name, 0, &model, others).backlog_s);
         // Without a prefill worker all prefills are local.
         let prefill_wait_s = waits.reduce(f64::min).unwrap_or(backlog_s);

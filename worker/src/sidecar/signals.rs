@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use ampd_perfmodel::{PerfModel, sane};
 use ampd_scheduler::{Freshness, InFlight, PrefillLoad, SignalAges};
@@ -22,8 +22,6 @@ pub(super) struct Signals {
     workers: Mutex<HashMap<String, Signal>>,
     inflight: Mutex<InFlight<u64>>,
     dispatches: AtomicU64,
-    /// Sidecars that send prefills, and prefill workers, of the whole service.
-    service: (AtomicUsize, AtomicUsize),
 }
 
 #[derive(Debug)]
@@ -58,7 +56,6 @@ impl Signals {
             workers: Mutex::default(),
             inflight: Mutex::default(),
             dispatches: AtomicU64::new(0),
-            service: (AtomicUsize::new(1), AtomicUsize::new(1)),
         }
     }
 
@@ -78,13 +75,6 @@ impl Signals {
             });
             workers.insert(name.to_owned(), signal);
         }
-    }
-
-    /// Takes in how many sidecars send prefills to how many prefill workers in all: what the others send is expected to be as
-    /// much as what this one does.
-    pub(super) fn shared_by(&self, sidecars: usize, workers: usize) {
-        self.service.0.store(sidecars, Ordering::Relaxed);
-        self.service.1.store(workers, Ordering::Relaxed);
     }
 
     /// Takes in a load that was true at `at_s`; an older one than is known is left out.
@@ -132,11 +122,8 @@ impl Signals {
         Dispatch { signals: self.clone(), task }
     }
 
-    /// What each prefill worker is expected to get from the other sidecars, seconds of work a second; the same for all, and asked
-    /// for once in a decision.
-    pub(super) fn others(&self) -> f64 {
-        let (sidecars, workers) = &self.service;
-        let (sidecars, workers) = (sidecars.load(Ordering::Relaxed), workers.load(Ordering::Relaxed));
+    /// What each of so many prefill workers is expected to get from others than this one of so many sidecars, seconds of work a second.
+    pub(super) fn others(&self, sidecars: usize, workers: usize) -> f64 {
         let now_s = self.clock.now_s();
         self.inflight.lock().others(sidecars, workers, now_s)
     }
@@ -211,7 +198,7 @@ mod tests {
     }
 
     fn seen(signals: &Signals, name: &str) -> PrefillLoad {
-        signals.load(name, 1, &model(), signals.others())
+        signals.load(name, 1, &model(), 0.0)
     }
 
     fn signals() -> Arc<Signals> {
@@ -266,8 +253,7 @@ mod tests {
         assert!((5.9..=6.0).contains(&alone), "{alone}");
         // 10 s of work in the last 10 s to the other worker: two others send as much to both.
         drop(signals.dispatch("p1", 10.0));
-        signals.shared_by(3, 2);
-        let shared = seen(&signals, "p0").backlog_s;
+        let shared = signals.load("p0", 1, &model(), signals.others(3, 2)).backlog_s;
         assert!((7.9..=8.0).contains(&shared), "{shared}");
     }
 

@@ -107,6 +107,13 @@ impl Shared {
         self.topology().decode.iter().find(|member| member.name == name).cloned()
     }
 
+    /// What each prefill worker is expected to get from the other sidecars, seconds of work a second: the same for all, and asked for
+    /// once in a decision.
+    pub(super) fn expected_of_others(&self) -> f64 {
+        let topology = self.topology();
+        self.signals.others(topology.decode.len(), topology.prefill.len())
+    }
+
     /// Takes in a new topology: who is followed, and who is forgotten.
     pub(super) fn take_in(&self, topology: &Topology) {
         let decode: Vec<&str> = topology.decode.iter().map(|member| member.name.as_str()).collect();
@@ -118,7 +125,6 @@ impl Shared {
             self.metrics.signal_age_seconds.remove([gone.name.as_str()]);
         }
         self.signals.follow(followed.iter().map(|worker| worker.name.as_str()));
-        self.signals.shared_by(decode.len(), prefill.len());
         self.followed.store(Arc::new(followed));
         self.members.keep(topology, members_every(topology).as_secs_f64());
     }

@@ -75,7 +75,7 @@ impl Shared {
         let Arrival { session, opened, .. } = view.arrival;
         let (prompt, history) = (opened.history + opened.increment, narrow(opened.history));
         let holder = self.holders.of(session, self.clock.now_s());
-        let others = self.signals.others();
+        let others = self.expected_of_others();
         let load = |worker: &PrefillMember| {
             let load = self.signals.load(&worker.name, prompt, &view.model, others);
             // What the decode worker has lost, or the prompt has left, cannot be told from here: no more than the

@@ -1,7 +1,8 @@
 //! A worker's KV memory: blocks that are free, active or cached, and the sessions that hold them.
 
-use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasherDefault, Hasher};
+use std::collections::BTreeMap;
+
+use rustc_hash::FxHashMap;
 
 /// What a session holds.
 #[derive(Debug, Clone, Copy)]
@@ -13,26 +14,6 @@ struct Held {
     idle: Option<u64>,
 }
 
-/// Hashes numbers of sessions, which nobody chooses to collide: a multiplication is enough.
-#[derive(Debug, Default)]
-struct Spread(u64);
-
-impl Hasher for Spread {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.write_u32(u32::from(*byte));
-        }
-    }
-
-    fn write_u32(&mut self, number: u32) {
-        self.0 = (self.0 ^ u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15).rotate_left(29);
-    }
-}
-
 /// The memory. Sessions that no round uses are cached whole, and given up whole, the longest unused first.
 #[derive(Debug)]
 pub(super) struct KvMemory {
@@ -41,7 +22,8 @@ pub(super) struct KvMemory {
     free: u64,
     cached: u64,
     active: u64,
-    sessions: HashMap<u32, Held, BuildHasherDefault<Spread>>,
+    /// By number, which nobody chooses to collide.
+    sessions: FxHashMap<u32, Held>,
     idle: BTreeMap<u64, u32>,
     uses: u64,
     /// Tokens of idle sessions that were given up.
@@ -58,7 +40,7 @@ impl KvMemory {
             free: total,
             cached: 0,
             active: 0,
-            sessions: HashMap::default(),
+            sessions: FxHashMap::default(),
             idle: BTreeMap::new(),
             uses: 0,
             evicted_tokens: 0,
@@ -165,11 +147,7 @@ impl KvMemory {
     fn make_free(&mut self, blocks: u64) {
         while self.free < blocks {
             let Some((_, session)) = self.idle.pop_first() else { return };
-            if let Some(held) = self.sessions.remove(&session) {
-                self.cached -= held.blocks;
-                self.free += held.blocks;
-                self.evicted_tokens += u64::from(held.tokens);
-            }
+            self.evicted_tokens += u64::from(self.give_up(session));
         }
     }
 
@@ -195,6 +173,8 @@ impl KvMemory {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use proptest::prelude::*;
 
     use super::*;

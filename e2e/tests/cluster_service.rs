@@ -71,7 +71,9 @@ async fn talk(served: &Served, stop: &AtomicBool) -> anyhow::Result<usize> {
     let (mut rounds, mut batch) = (0, 0);
     while !stop.load(Ordering::Relaxed) {
         let session = format!("talk-{batch}");
-        rounds += converse_with(&served.url, &served.key, plan(&session, 8, 4)).await?.len();
+        let talked = converse_with(&served.url, &served.key, plan(&session, 8, 4)).await;
+        // Told at once, so that one sees during which change it was.
+        rounds += talked.inspect_err(|error| eprintln!("{session}: {error:#}"))?.len();
         batch += 1;
     }
     Ok(rounds)

@@ -35,6 +35,10 @@ pub async fn with_namespace(test: impl AsyncFnOnce(&Namespace) -> anyhow::Result
     let namespace = Namespace::make(connect().await?).await?;
     let result = AssertUnwindSafe(test(&namespace)).catch_unwind().await;
     if !matches!(result, Ok(Ok(()))) {
+        // The error comes again at the end, but of long output only the beginning may be kept.
+        if let Ok(Err(error)) = &result {
+            eprintln!("== {error:?}");
+        }
         diagnosis::print(&namespace.client, &namespace.name).await;
     }
     let removed = namespace.remove().await;

@@ -45,11 +45,18 @@ async def converse(client: openai.AsyncOpenAI, model: str, index: int, options: 
         try:
             result |= await ask(client, model, session, messages, options)
         except openai.OpenAIError as error:
-            result |= {"error": f"{type(error).__name__}: {error}"}
+            result |= {"error": " <- ".join(f"{type(cause).__name__}: {cause}" for cause in causes(error))}
         print(json.dumps(result), file=options.output, flush=True)
         if "error" in result:
             return
         messages.append({"role": "assistant", "content": result["text"]})
+
+
+def causes(error: BaseException | None):
+    """An error and what it came from."""
+    while error is not None:
+        yield error
+        error = error.__cause__
 
 
 async def ask(client, model, session, messages, options) -> dict:

@@ -68,6 +68,9 @@ async fn a_drained_member_finishes_what_runs_and_gets_nothing_new() {
         let name = format!("new-{number}");
         let answer = cluster.client(number % 2).chat(&name, &[user(LONG)], json!({"max_tokens": 2})).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
+        // Clients are to have gone before the member stops.
+        let connection = if number % 2 == drained { "close" } else { "" };
+        assert_eq!(answer.header("connection"), connection);
     }
     assert_eq!(sessions(&cluster, drained).await, 1.0, "no new session came");
     // What ran at that moment ends as if nothing were.

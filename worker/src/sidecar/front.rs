@@ -161,7 +161,8 @@ impl Front {
         if let Ok(id) = HeaderValue::from_str(request_id) {
             response.headers_mut().insert(REQUEST_ID, id);
         }
-        if self.shared.shutdown.is_cancelled() {
+        // This sidecar may be about to stop, and a request on a connection that is just being closed would fail.
+        if self.shared.unready().is_some() {
             response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         response

@@ -46,19 +46,7 @@ async fn healthz() -> &'static str {
 }
 
 async fn readyz(State(shared): State<Arc<Shared>>) -> Response {
-    let reason = if shared.shutdown.is_cancelled() {
-        Some("draining")
-    } else if shared.topology().is_unknown() {
-        Some("the API server has not told the service's workers yet")
-    } else if shared.member(shared.own.name()).is_none() {
-        Some("the topology lacks this sidecar's decode worker")
-    } else if shared.own.drained() {
-        Some("drained on request")
-    } else if !shared.own.ready() {
-        Some("the decode worker beside this sidecar is not ready")
-    } else {
-        None
-    };
+    let reason = shared.unready();
     let status = if reason.is_none() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
     let topology = shared.topology();
     let ready = topology.decode.iter().filter(|member| shared.members.ready(&member.name)).count();

@@ -87,6 +87,24 @@ impl Shared {
         self.topology.borrow().clone()
     }
 
+    /// Why clients had better go to another sidecar, if they had.
+    pub(super) fn unready(&self) -> Option<&'static str> {
+        let topology = self.topology.borrow();
+        if self.shutdown.is_cancelled() {
+            Some("draining")
+        } else if topology.is_unknown() {
+            Some("the API server has not told the service's workers yet")
+        } else if topology.decode.iter().all(|member| member.name != self.own.name()) {
+            Some("the topology lacks this sidecar's decode worker")
+        } else if self.own.drained() {
+            Some("drained on request")
+        } else if !self.own.ready() {
+            Some("the decode worker beside this sidecar is not ready")
+        } else {
+            None
+        }
+    }
+
     /// The client of a decode worker.
     pub(super) fn decode_client(&self, member: &DecodeMember) -> ControlClient {
         ControlClient::new(self.clients.decode.clone(), &member.worker_url, Deadlines::default())

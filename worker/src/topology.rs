@@ -29,6 +29,9 @@ pub struct DecodeMember {
     pub sidecar_url: String,
     /// Where the worker moves KV, `host:port`.
     pub kv_addr: String,
+    /// Its pod is about to end.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ends: bool,
 }
 
 /// A prefill worker.

@@ -268,6 +268,26 @@ async fn a_worker_that_dies_while_its_session_moves_costs_its_kv_alone() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sessions_leave_a_worker_whose_pod_ends() {
+    let calm = calm().await;
+    let mut cluster = Cluster::start(Plan::new(2, 0)).await;
+    let (mut talk, holder) = with_session(&cluster).await;
+    cluster.topology.decode[holder].ends = true;
+    cluster.write_topology();
+    eventually("its member drains", || async {
+        ask(&cluster, holder, Method::GET, "/internal/v1/status").await["draining"] == true
+    })
+    .await;
+    let status = moved(&cluster, holder).await;
+    assert_eq!((&status["sessions_moved"], &status["ready"]), (&json!(1), &json!(false)), "{status}");
+    let answer = talk.say(&cluster.client(holder), "and last?").await;
+    assert_eq!(result(&answer), result(&calm));
+    assert!(answer.cached() > 64, "{}", answer.cached());
+    assert_eq!(answer.header("connection"), "close");
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_another_worker_nothing_moves_and_nobody_waits() {
     let cluster = Cluster::start(Plan::new(1, 0)).await;
     let (mut talk, _) = with_session(&cluster).await;

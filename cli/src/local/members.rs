@@ -136,6 +136,7 @@ impl Members {
             worker_url: url(worker.control),
             sidecar_url: url(sidecar.control),
             kv_addr: worker.second.unwrap_or(worker.control).to_string(),
+            ends: false,
         });
         let prefill = of(Kind::Prefill)
             .map(|worker| PrefillMember { name: worker.name.clone(), worker_url: url(worker.control) });

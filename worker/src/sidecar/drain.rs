@@ -1,4 +1,5 @@
-//! Draining on request: nothing new is taken here, what runs goes on, and sessions move to other workers.
+//! Draining, on request or because the pod ends: nothing new is taken here, what runs goes on, and sessions move to other
+//! workers.
 
 use std::sync::Arc;
 
@@ -23,8 +24,7 @@ async fn status(State(shared): State<Arc<Shared>>) -> Json<DrainStatus> {
 }
 
 async fn begin(State(shared): State<Arc<Shared>>) -> Json<DrainStatus> {
-    shared.drain(true);
-    shared.move_sessions().await;
+    shared.begin_drain().await;
     Json(shared.drain_status())
 }
 
@@ -36,6 +36,12 @@ async fn end(State(shared): State<Arc<Shared>>) -> Json<DrainStatus> {
 }
 
 impl Shared {
+    /// Begins to drain, unless that was begun already.
+    pub(super) async fn begin_drain(self: &Arc<Self>) {
+        self.drain(true);
+        self.move_sessions().await;
+    }
+
     /// The other sidecars hear of it when they ask for this member's state the next time; this one knows it at once.
     fn drain(&self, drained: bool) {
         self.own.drain(drained);

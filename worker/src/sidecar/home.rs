@@ -209,6 +209,7 @@ mod tests {
             worker_url: String::new(),
             sidecar_url: String::new(),
             kv_addr: String::new(),
+            ends: false,
         };
         let members = [member("a"), member("b"), member("c")];
         let candidate = |free_kv_tokens, ready| BindCandidate {

@@ -204,6 +204,7 @@ mod tests {
             worker_url: String::new(),
             sidecar_url: String::new(),
             kv_addr: String::new(),
+            ends: false,
         };
         Topology { decode: names.iter().map(member).collect(), ..Topology::default() }
     }

@@ -72,7 +72,7 @@ impl OwnWorker {
     /// Begins to take nothing new, or takes it again.
     pub(super) fn drain(&self, drained: bool) {
         if self.drained.swap(drained, Ordering::Relaxed) != drained {
-            tracing::info!(worker = self.name, drained, "draining on request");
+            tracing::info!(worker = self.name, drained, "draining");
         }
     }
 

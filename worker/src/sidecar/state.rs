@@ -97,7 +97,7 @@ impl Shared {
         } else if topology.decode.iter().all(|member| member.name != self.own.name()) {
             Some("the topology lacks this sidecar's decode worker")
         } else if self.own.drained() {
-            Some("drained on request")
+            Some("drained")
         } else if !self.own.ready() {
             Some("the decode worker beside this sidecar is not ready")
         } else {

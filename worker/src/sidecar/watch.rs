@@ -50,6 +50,11 @@ async fn follow_topology(shared: Arc<Shared>) {
     loop {
         let current = topology.borrow_and_update().clone();
         shared.take_in(&current);
+        let own = current.decode.iter().find(|member| member.name == shared.own.name());
+        if own.is_some_and(|own| own.ends) {
+            // The worker goes on for a few seconds: time for what would be lost with it.
+            shared.begin_drain().await;
+        }
         tokio::select! {
             () = shared.shutdown.cancelled() => return,
             changed = topology.changed() => if changed.is_err() { return },

@@ -93,6 +93,7 @@ pub fn from_slices<'a>(
             worker_url: format!("https://{control}"),
             sidecar_url: format!("https://{sidecar}"),
             kv_addr: kv.to_string(),
+            ends: pod.ends(),
         });
     }
     for (name, pod) in &prefill {
@@ -157,6 +158,10 @@ fn ip(endpoint: &Endpoint) -> Option<IpAddr> {
 }
 
 impl Pod<'_> {
+    fn ends(&self) -> bool {
+        !self.rank.0
+    }
+
     /// Where a port of the pod is; its name when there is none.
     fn port(&self, name: &'static str) -> Result<SocketAddr, &'static str> {
         let tcp = |protocol: &Option<String>| protocol.as_deref().is_none_or(|protocol| protocol == "TCP");

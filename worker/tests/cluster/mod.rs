@@ -173,6 +173,7 @@ impl Cluster {
             worker_url: worker.gate.url(plan.scheme()),
             sidecar_url: format!("{}://{}", plan.scheme(), plan.address(free_port())),
             kv_addr: worker.kv_address.unwrap().to_string(),
+            ends: false,
         };
         let topology = Topology {
             service: "chat".into(),

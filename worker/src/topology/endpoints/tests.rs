@@ -47,11 +47,12 @@ fn endpoints_stay_until_they_are_gone() {
     let with = |conditions: Value| {
         let mut endpoint = pod("d-0", "10.0.0.1");
         endpoint["conditions"] = conditions;
-        topology(&[slice("d", &DECODE, &[endpoint])], &[]).0.decode.len()
+        let decode = topology(&[slice("d", &DECODE, &[endpoint])], &[]).0.decode;
+        decode.iter().map(|member| member.ends).collect::<Vec<_>>()
     };
-    assert_eq!(with(json!({"ready": false, "serving": false, "terminating": true})), 1);
-    assert_eq!(with(json!({"ready": false})), 1);
-    assert_eq!(with(json!({})), 1);
+    assert_eq!(with(json!({"ready": false, "serving": false, "terminating": true})), [true]);
+    assert_eq!(with(json!({"ready": false})), [false]);
+    assert_eq!(with(json!({})), [false]);
 }
 
 #[test]

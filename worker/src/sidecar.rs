@@ -36,6 +36,7 @@ mod pending;
 mod poll;
 mod record;
 mod refusal;
+mod relocate;
 mod resolve;
 mod respond;
 mod rounds;

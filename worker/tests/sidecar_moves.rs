@@ -1,4 +1,5 @@
-//! Sessions that leave a drained decode worker take their KV with them, and those that cannot are right all the same.
+//! Sessions that leave a decode worker, since it drains or another one is better for their next round, take their KV with
+//! them, and those that cannot are right all the same.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 
@@ -296,5 +297,73 @@ async fn without_another_worker_nothing_moves_and_nobody_waits() {
     assert_eq!(moves(&cluster, "nowhere").await, 1.0);
     ask(&cluster, 0, Method::DELETE, DRAIN).await;
     assert!(talk.say(&cluster.client(0), "and last?").await.cached() > 32, "it has kept what it had");
+    cluster.stop().await;
+}
+
+/// That session on the first worker, whose memory other sessions then fill that are alive.
+async fn crowded(cluster: &Cluster) -> Talk {
+    ask(cluster, 1, Method::POST, DRAIN).await;
+    let (talk, holder) = with_session(cluster).await;
+    assert_eq!(holder, 0);
+    for name in ["a", "b", "c", "d"] {
+        Talk::new(name, json!({"max_tokens": 1700})).say(&cluster.client(0), "hello").await;
+    }
+    ask(cluster, 1, Method::DELETE, DRAIN).await;
+    eventually("the other one takes sessions", || async {
+        cluster.client(0).get("/readyz").await.json()["decode"]["ready"] == 2
+    })
+    .await;
+    talk
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_is_opened_where_it_is_better_and_finds_its_kv() {
+    let calm = calm().await;
+    for entry in [0, 1] {
+        let cluster = Cluster::start(Plan::new(2, 0).flags(&["--policy=ampd"])).await;
+        let mut talk = crowded(&cluster).await;
+        let answer = talk.say(&cluster.client(entry), "and last?").await;
+        assert_eq!(result(&answer), result(&calm));
+        assert!(answer.cached() > 64 && answer.cached() % 32 != 0, "{}", answer.cached());
+        assert_eq!(answer.header("x-ampd-round"), "4");
+        let counted = [("cause", "load"), ("outcome", "moved")];
+        assert_eq!(cluster.sum("ampd_session_moves_total", &counted).await, 1.0);
+        assert_eq!(held(&cluster, 1).await["idle"].as_array().unwrap().len(), 1);
+        // There it stays.
+        assert!(talk.say(&cluster.client(entry), "go on").await.cached() > 64);
+        assert_eq!(cluster.sum("ampd_session_moves_total", &[]).await, 1.0);
+        cluster.at_rest().await;
+        cluster.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_round_whose_session_does_not_get_through_goes_on_where_it_was() {
+    let calm = calm().await;
+    let cluster = Cluster::start(Plan::new(2, 0).flags(&["--policy=ampd"])).await;
+    let mut talk = crowded(&cluster).await;
+    cluster.decode[1].kv_relay.refuse(true);
+    let answer = talk.say(&cluster.client(0), "and last?").await;
+    assert_eq!(result(&answer), result(&calm));
+    assert!(answer.cached() > 64, "{}", answer.cached());
+    // The next one does not try again.
+    assert!(talk.say(&cluster.client(1), "go on").await.cached() > 64);
+    assert_eq!(
+        cluster.sum("ampd_session_moves_total", &[("cause", "load"), ("outcome", "failed")]).await,
+        1.0
+    );
+    assert_eq!(cluster.sum("ampd_session_moves_total", &[]).await, 1.0);
+    assert_eq!(held(&cluster, 1).await, json!({"idle": [], "busy": 0}));
+    cluster.at_rest().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_of_others_leave_sessions_where_they_are_bound() {
+    let cluster = Cluster::start(Plan::new(2, 0).flags(&["--policy=paper"])).await;
+    let mut talk = crowded(&cluster).await;
+    assert!(talk.say(&cluster.client(0), "and last?").await.cached() > 64);
+    assert_eq!(cluster.sum("ampd_session_moves_total", &[]).await, 0.0);
+    assert_eq!(held(&cluster, 1).await["idle"], json!([]));
     cluster.stop().await;
 }

@@ -32,6 +32,13 @@ impl PerfModel {
         let own = self.reference();
         self.scaled(ratio(of.prefill_s, own.prefill_s), ratio(of.step_s, own.step_s))
     }
+
+    /// Decode steps of another worker, which tells `step_s` seconds for that of reference, as a multiple of this model's;
+    /// 1 where it tells nothing.
+    #[must_use]
+    pub fn step_ratio(&self, step_s: f64) -> f64 {
+        ratio(step_s, self.reference().step_s)
+    }
 }
 
 /// Other over own; 1 where one of them says nothing.
@@ -56,8 +63,10 @@ mod tests {
         let slower = model.at_speed(&Reference { prefill_s: 8.0 * prefill_s, step_s: 0.5 * step_s });
         assert!((slower.prefill_s(30.0, 70.0) - 8.0 * model.prefill_s(30.0, 70.0)).abs() < 1e-12);
         assert!((slower.decode_s(3.0, 90.0) - 0.5 * model.decode_s(3.0, 90.0)).abs() < 1e-12);
+        assert!((model.step_ratio(3.0 * step_s) - 3.0).abs() < 1e-12);
         for nothing in [0.0, -1.0, f64::NAN, f64::INFINITY] {
             assert_eq!(model.at_speed(&Reference { prefill_s: nothing, step_s: nothing }), model);
+            assert_eq!(model.step_ratio(nothing), 1.0);
         }
     }
 }

@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, Span};
 
+use super::live::LiveRound;
 use super::peer::failure;
 use super::pending::UnderWay;
 use super::route::Routed;
@@ -67,14 +68,19 @@ impl Shared {
         self.serves(open.epoch)?;
         let session = open.session.clone();
         let (name, _turn) = self.rounds.turn(&session, aside).await?;
-        let _live = self.own.live.round(&session);
+        let mut live = self.own.live.round(&session);
         // The wait may have outlasted the binding.
         self.serves(open.epoch)?;
+        if self.relocates(&name, &open).await {
+            live.leaves();
+            return Err(Refusal::stale(open.epoch));
+        }
         let local_only = open.prompt_logprobs.is_some();
         let member = self.member(self.own.name()).ok_or_else(Refusal::lost)?;
         let client = self.decode_client(&member).traced(Some(&trace.to_string()));
         let opened = self.open(&client, OpenRound { session: name.clone(), ..open }, &arrived).await?;
         let mut waiting = OpenedRound { round: Some(opened.round), client: &client, tasks: &self.tasks };
+        live.has((opened.history + opened.increment) as u64);
         let number = self.rounds.number(&session, rounds, self.clock.now_s());
         let arrival = Arrival { session: &name, opened: &opened, age_s: arrived.age().as_secs_f64() };
         let mut routed = self.route(arrival, local_only).await;
@@ -94,7 +100,8 @@ impl Shared {
         let events =
             client.run_round(opened.round, &run).await.map_err(|error| self.worker_failed(&error))?;
         waiting.runs();
-        let running = RunningRound { session: &name, opened: &opened, routed: &mut routed, under_way };
+        let running =
+            RunningRound { session: &name, opened: &opened, routed: &mut routed, under_way, live: &mut live };
         self.pass_on(events, running, out).await
     }
 
@@ -150,7 +157,10 @@ impl Shared {
                 RoundEvent::Ping {} => continue,
                 RoundEvent::Error(detail) => return Err(Refusal::from_detail(detail.clone())),
                 RoundEvent::Prefill(report) => self.prefill_settled(report, &mut running),
-                RoundEvent::Tokens(_) => running.under_way = None,
+                RoundEvent::Tokens(tokens) => {
+                    running.under_way = None;
+                    running.live.grows(tokens.len() as u64);
+                }
                 RoundEvent::PromptLogprobs(_) | RoundEvent::Done(_) => {}
             }
             if out.send(ServeEvent::Event(event)).await.is_err() || last {
@@ -221,6 +231,8 @@ struct RunningRound<'a> {
     routed: &'a mut Routed,
     /// Its local prefill, until its first token.
     under_way: Option<UnderWay>,
+    /// What its session has.
+    live: &'a mut LiveRound,
 }
 
 /// When a round arrived at the service.

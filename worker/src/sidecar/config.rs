@@ -27,6 +27,8 @@ pub(super) struct Config {
     pub policy: PolicyConfig,
     /// How sessions are bound.
     pub binding: Binding,
+    /// Whether a session's next round may be opened on another decode worker than its last.
+    pub moving: bool,
     pub overload: Overload,
     pub ages: SignalAges,
     pub signals: Signals,
@@ -91,6 +93,8 @@ impl Config {
             policy,
             // As published; all others balance the sessions that are alive.
             binding: if args.policy == PolicyKind::Paper { Binding::FreeMemory } else { Binding::Load },
+            // The other policies leave sessions where they are bound.
+            moving: args.policy == PolicyKind::Ampd,
             overload: args.overload.into(),
             ages: SignalAges { held_s: window_s.max(ages.fresh_s), ..ages },
             signals: signals(args)?,

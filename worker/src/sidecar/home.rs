@@ -68,7 +68,9 @@ impl Shared {
         }
         let floor = after.max(known.as_ref().map_or(0, |binding| binding.epoch));
         let before = known.as_ref().map(|binding| binding.worker.as_str());
-        let wish = before.or(ask.hint.as_deref()).filter(|name| Some(*name) != ask.avoid.as_deref());
+        let to = ask.to.as_deref().filter(|to| self.members.ready(to));
+        let wish = to.or(before).or(ask.hint.as_deref());
+        let wish = wish.filter(|name| Some(*name) != ask.avoid.as_deref());
         let is_new = known.is_none() && ask.hint.is_none() && ask.after.is_none() && !ask.continues;
         let best_effort = if is_new { self.admit()? } else { known.as_ref().is_some_and(|b| b.best_effort) };
         let binding = Binding { best_effort, ..self.bind_session(ask, floor, wish).await? };

@@ -26,6 +26,8 @@ pub(super) struct WorkerLoad {
     pub kv_tokens: u64,
     /// Tokens of KV that are free or could be freed at once.
     pub free_kv_tokens: u64,
+    /// Tokens of KV that rounds hold.
+    pub round_kv_tokens: u64,
     /// Tokens of KV that are lost with the worker: of rounds, of idle sessions and of the prefix cache.
     pub held_kv_tokens: u64,
     /// Sessions held.
@@ -66,6 +68,7 @@ impl From<&LoadReport> for WorkerLoad {
             windowed_itl_s: report.windowed_itl_s,
             kv_tokens: report.kv.total.saturating_mul(BLOCK_TOKENS as u64),
             free_kv_tokens: (report.kv.free + report.kv.cached).saturating_mul(BLOCK_TOKENS as u64),
+            round_kv_tokens: report.kv.active.saturating_mul(BLOCK_TOKENS as u64),
             held_kv_tokens: (report.kv.active + report.kv.leased + report.kv.cached)
                 .saturating_mul(BLOCK_TOKENS as u64),
             sessions: narrow(report.sessions),
@@ -126,7 +129,8 @@ impl WorkerLoad {
         let told = |name| find(name, None).ok().filter(|value| value.is_finite()).unwrap_or(0.0);
         let cached = count("kv_blocks", Some("cached"))?;
         let reclaimable = count("kv_blocks", Some("free"))? + cached;
-        let held = count("kv_blocks", Some("active"))? + count("kv_blocks", Some("leased"))? + cached;
+        let active = count("kv_blocks", Some("active"))?;
+        let held = active + count("kv_blocks", Some("leased"))? + cached;
         Ok(Self {
             ready: find("ready", None)? == 1.0,
             running: narrow(count("running_rounds", None)?),
@@ -136,6 +140,7 @@ impl WorkerLoad {
             windowed_itl_s: mean("windowed_itl_seconds")?,
             kv_tokens: count("kv_blocks", Some("total"))?.saturating_mul(BLOCK_TOKENS as u64),
             free_kv_tokens: reclaimable.saturating_mul(BLOCK_TOKENS as u64),
+            round_kv_tokens: active.saturating_mul(BLOCK_TOKENS as u64),
             held_kv_tokens: held.saturating_mul(BLOCK_TOKENS as u64),
             sessions: narrow(count("sessions", None)?),
             max_context: count("max_context_tokens", None)?,
@@ -194,6 +199,7 @@ mod tests {
             windowed_itl_s: None,
             kv_tokens: 10 * BLOCK_TOKENS as u64,
             free_kv_tokens: 6 * BLOCK_TOKENS as u64,
+            round_kv_tokens: 3 * BLOCK_TOKENS as u64,
             held_kv_tokens: 6 * BLOCK_TOKENS as u64,
             sessions: 7,
             max_context: 320,

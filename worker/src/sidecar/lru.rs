@@ -69,6 +69,12 @@ impl<K: Eq + Hash + Clone, V> Lru<K, V> {
         self.entries.len()
     }
 
+    /// The values of the entries that are not over at `now_s`.
+    pub(super) fn values(&mut self, now_s: f64) -> impl Iterator<Item = &V> {
+        self.expire(now_s);
+        self.entries.values().map(|entry| &entry.value)
+    }
+
     fn expire(&mut self, now_s: f64) {
         while let Some(key) = self.order.first_key_value().map(|(_, key)| key.clone()) {
             if self.entries.get(&key).is_some_and(|entry| now_s - entry.used_s <= self.ttl_s) {
@@ -100,7 +106,9 @@ mod tests {
         lru.insert("c", 3, 3.0);
         assert_eq!(lru.get("b", 3.0), None);
         assert_eq!(lru.get("a", 4.0), Some(&mut 1));
+        assert_eq!(lru.values(4.0).copied().collect::<std::collections::BTreeSet<_>>(), [1, 3].into());
         assert_eq!(lru.len(13.5), 1);
+        assert_eq!(lru.values(13.5).collect::<Vec<_>>(), [&1]);
         assert_eq!(lru.get("a", 14.1), None);
         assert_eq!(lru.len(14.1), 0);
     }

@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 
 use ampd_perfmodel::{PerfModel, sane};
-use ampd_scheduler::BindCandidate;
+use ampd_scheduler::{BindCandidate, MoveCandidate};
 use parking_lot::Mutex;
 
 use super::clock::Clock;
@@ -30,12 +30,25 @@ struct Member {
     status: Option<(MemberStatus, f64)>,
     /// Sessions bound since then: when, and the tokens of KV that each will need.
     bound: Vec<(f64, u64)>,
+    /// When sessions were moved there since then, each for a round.
+    moved: Vec<f64>,
+    /// Until when none moves there: one did not get through.
+    shunned_s: f64,
 }
+
+/// How long nobody moves to a member after a move that failed, seconds: each that fails costs its round the time.
+const SHUNNED_S: f64 = 10.0;
 
 impl Member {
     /// Nobody is taken for gone before a call has failed.
     fn new(now_s: f64) -> Self {
-        Self { health: Health::new(true, now_s), status: None, bound: Vec::new() }
+        Self {
+            health: Health::new(true, now_s),
+            status: None,
+            bound: Vec::new(),
+            moved: Vec::new(),
+            shunned_s: 0.0,
+        }
     }
 
     fn candidate(&self, now_s: f64) -> BindCandidate {
@@ -55,6 +68,23 @@ impl Member {
             ready: known.ready && self.health.alive(),
             ..known
         }
+    }
+
+    fn move_candidate(&self, now_s: f64, model: &PerfModel) -> Option<MoveCandidate> {
+        let (status, at_s) = self.status.as_ref()?;
+        // Members of another version do not tell what this takes.
+        let rounds = status.open_rounds?;
+        let BindCandidate { free_kv_tokens, ready, .. } = self.candidate(now_s);
+        Some(MoveCandidate {
+            rounds,
+            round_tokens: status.round_kv_tokens,
+            live_tokens: status.round_kv_tokens.saturating_add(status.idle_kv_tokens),
+            free_tokens: free_kv_tokens,
+            step_ratio: model.step_ratio(status.reference_step_s),
+            age_s: now_s - at_s,
+            sent: self.moved.len() as u32,
+            ready: ready && now_s >= self.shunned_s,
+        })
     }
 }
 
@@ -82,6 +112,7 @@ impl Members {
         self.with(&status.name.clone(), |member| {
             member.health.answered(now_s);
             member.bound.retain(|(bound_s, _)| *bound_s >= at_s);
+            member.moved.retain(|moved_s| *moved_s >= at_s);
             member.status = Some((status, at_s));
         });
     }
@@ -103,6 +134,24 @@ impl Members {
     pub(super) fn bound(&self, name: &str, tokens: u64) {
         let now_s = self.clock.now_s();
         self.with(name, |member| member.bound.push((now_s, tokens)));
+    }
+
+    /// Notes a session that was moved to a member for its next round.
+    pub(super) fn moved(&self, name: &str) {
+        let now_s = self.clock.now_s();
+        self.with(name, |member| member.moved.push(now_s));
+    }
+
+    /// Notes that a session could not be moved to a member.
+    pub(super) fn did_not_move(&self, name: &str) {
+        let now_s = self.clock.now_s();
+        self.with(name, |member| member.shunned_s = now_s + SHUNNED_S);
+    }
+
+    /// What is known of a member to which a session might move; one of which too little is known takes none.
+    pub(super) fn move_candidate(&self, name: &str, model: &PerfModel) -> MoveCandidate {
+        let now_s = self.clock.now_s();
+        self.with(name, |member| member.move_candidate(now_s, model)).flatten().unwrap_or_default()
     }
 
     /// Whether the member takes sessions, as far as is known.
@@ -179,6 +228,10 @@ mod tests {
             mean_context: 0.0,
             windowed_itl_s: None,
             backlog_s: 0.0,
+            open_rounds: None,
+            round_kv_tokens: 0,
+            idle_kv_tokens: 0,
+            reference_step_s: 0.0,
             age_ms,
         }
     }
@@ -261,6 +314,43 @@ mod tests {
         assert_eq!(members.candidate("a", &model(), 10.0).itl_share, 0.4);
         members.answered(MemberStatus { windowed_itl_s: Some(9.0), ..status("a", 100, true, 0) });
         assert_eq!(members.candidate("a", &model(), 10.0).itl_share, 0.9);
+    }
+
+    #[test]
+    fn a_member_takes_moves_when_it_tells_enough() {
+        let members = members(&["a"]);
+        let candidate = || members.move_candidate("a", &model());
+        assert!(!candidate().ready);
+        members.answered(status("a", 100, true, 0));
+        assert!(!candidate().ready);
+        // Steps of reference have 8 rows: it is twice as slow as the model.
+        let told = MemberStatus {
+            open_rounds: Some(3),
+            round_kv_tokens: 20,
+            idle_kv_tokens: 10,
+            reference_step_s: 16.0,
+            ..status("a", 100, true, 400)
+        };
+        members.answered(told.clone());
+        members.moved("a");
+        members.bound("a", 40);
+        let MoveCandidate { age_s, .. } = candidate();
+        assert!((0.4..5.0).contains(&age_s), "{age_s}");
+        let expected = MoveCandidate {
+            rounds: 3,
+            round_tokens: 20,
+            live_tokens: 30,
+            free_tokens: 60,
+            step_ratio: 2.0,
+            age_s,
+            sent: 1,
+            ready: true,
+        };
+        assert_eq!(candidate(), expected);
+        members.answered(MemberStatus { age_ms: 0, ..told });
+        assert_eq!((candidate().sent, candidate().free_tokens, candidate().ready), (0, 100, true));
+        members.did_not_move("a");
+        assert!(!candidate().ready && members.ready("a"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::naming::bound_by;
 use super::state::Shared;
+use super::wire::Binding;
 use crate::protocol::{
     ClientError, ControlClient, Deadlines, ErrorCode, HeldSession, PullSession, PulledSession,
 };
@@ -66,7 +67,7 @@ impl Moves {
 
 /// What became of a session; the values of the metric's label.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Outcome {
+pub(super) enum Outcome {
     /// Its KV is at its new worker.
     Moved { tokens: u64 },
     /// A round of it was sooner, here or there.
@@ -82,7 +83,7 @@ enum Outcome {
 }
 
 impl Outcome {
-    fn as_str(self) -> &'static str {
+    pub(super) fn as_str(self) -> &'static str {
         match self {
             Self::Moved { .. } => "moved",
             Self::Overtaken => "overtaken",
@@ -160,14 +161,21 @@ impl Shared {
     async fn move_one(&self, session: HeldSession, from: &str) {
         let outcome = self.try_move(&session, from).await;
         tracing::debug!(session = session.session, outcome = outcome.as_str(), "a session was to move");
-        self.metrics.session_moves.with([outcome.as_str()]).inc();
+        self.count_move("drain", outcome);
         let mut progress = self.moves.progress.lock();
         progress.left = progress.left.saturating_sub(1);
-        if let Outcome::Moved { tokens } = outcome {
-            self.metrics.session_moved_tokens.inc_by(tokens);
+        if matches!(outcome, Outcome::Moved { .. }) {
             progress.moved += 1;
         } else {
             progress.skipped += 1;
+        }
+    }
+
+    /// Counts a move, by why it was begun and how it ended.
+    pub(super) fn count_move(&self, cause: &'static str, outcome: Outcome) {
+        self.metrics.session_moves.with([cause, outcome.as_str()]).inc();
+        if let Outcome::Moved { tokens } = outcome {
+            self.metrics.session_moved_tokens.inc_by(tokens);
         }
     }
 
@@ -176,7 +184,7 @@ impl Shared {
     async fn try_move(&self, session: &HeldSession, from: &str) -> Outcome {
         let HeldSession { session, epoch, tokens } = session;
         let Some(bound) = bound_by(session) else { return Outcome::Nameless };
-        let binding = match self.rebind(&bound, *tokens, *epoch).await {
+        let binding = match self.rebind(&bound, *tokens, *epoch, None).await {
             Ok(binding) => binding,
             Err(refusal) => {
                 tracing::debug!(session, error = %refusal, "a session cannot be bound anew");
@@ -184,11 +192,22 @@ impl Shared {
                 return if nowhere { Outcome::Nowhere } else { Outcome::Failed };
             }
         };
+        self.pull(session, &binding, from, PULL).await
+    }
+
+    /// Has the worker that the session is bound to now pull its KV from the own one, at `from`.
+    pub(super) async fn pull(
+        &self,
+        session: &str,
+        binding: &Binding,
+        from: &str,
+        deadline: Duration,
+    ) -> Outcome {
         let member = self.member(&binding.worker).filter(|member| member.name != self.own.name());
         let Some(member) = member else { return Outcome::Nowhere };
-        let deadlines = Deadlines { call: PULL, ..Deadlines::default() };
+        let deadlines = Deadlines { call: deadline, ..Deadlines::default() };
         let client = ControlClient::new(self.clients.decode.clone(), &member.worker_url, deadlines);
-        let pull = PullSession { session: session.clone(), epoch: binding.epoch, from: from.to_owned() };
+        let pull = PullSession { session: session.to_owned(), epoch: binding.epoch, from: from.to_owned() };
         let pulled = client.pull_session(&pull).await;
         if let Err(error) = &pulled {
             let error = error as &dyn std::error::Error;

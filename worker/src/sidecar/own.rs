@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
+use ampd_scheduler::MoveCandidate;
 use parking_lot::Mutex;
 
 use super::clock::Clock;
@@ -106,6 +107,21 @@ impl OwnWorker {
         self.fence.load(Ordering::Relaxed)
     }
 
+    /// What moving sees of it when one of the open rounds is about to be opened.
+    pub(super) fn move_candidate(&self) -> MoveCandidate {
+        let load = self.load();
+        MoveCandidate {
+            rounds: self.live.rounds().saturating_sub(1),
+            round_tokens: load.round_kv_tokens,
+            live_tokens: load.round_kv_tokens.saturating_add(self.live.idle_tokens()),
+            free_tokens: load.free_kv_tokens,
+            step_ratio: 1.0,
+            age_s: 0.0,
+            sent: 0,
+            ready: true,
+        }
+    }
+
     /// What other sidecars are told.
     pub(super) fn status(&self) -> MemberStatus {
         let state = self.state.lock();
@@ -121,6 +137,10 @@ impl OwnWorker {
             mean_context: load.mean_context,
             windowed_itl_s: load.windowed_itl_s,
             backlog_s: load.backlog_s,
+            open_rounds: Some(self.live.rounds()),
+            round_kv_tokens: load.round_kv_tokens,
+            idle_kv_tokens: self.live.idle_tokens(),
+            reference_step_s: load.speed.step_s,
             age_ms: ((self.clock.now_s() - health.answered_s()).max(0.0) * 1e3) as u64,
         }
     }

@@ -90,6 +90,7 @@ impl Shared {
             after: failed.map(|failed| failed.after.max(failed.binding.epoch)),
             avoid: failed.filter(|failed| failed.lost).map(|failed| failed.binding.worker.clone()),
             drains: false,
+            to: None,
             // Homes of other versions need not know of it where nobody is refused.
             continues: continues && self.config.overload != Overload::Off,
         };
@@ -104,16 +105,24 @@ impl Shared {
         Ok(binding)
     }
 
-    /// Has a session bound to another worker than the own one, which drains, unless it is so already. `epoch` is that of
-    /// its last binding here, `tokens` are those whose KV it has.
-    pub(super) async fn rebind(&self, session: &str, tokens: u64, epoch: u64) -> Result<Binding, Refusal> {
+    /// Has a session bound anew, unless it is so already: `to` a worker, or to any but the own one, which drains. `epoch` is
+    /// that of its last binding, `tokens` are those of its KV.
+    pub(super) async fn rebind(
+        &self,
+        session: &str,
+        tokens: u64,
+        epoch: u64,
+        to: Option<&str>,
+    ) -> Result<Binding, Refusal> {
+        let drains = to.is_none();
         let ask = Resolve {
             session: session.to_owned(),
             tokens,
             hint: None,
             after: Some(epoch),
-            avoid: Some(self.own.name().to_owned()),
-            drains: true,
+            avoid: drains.then(|| self.own.name().to_owned()),
+            drains,
+            to: to.map(str::to_owned),
             continues: false,
         };
         let binding = self.ask_home(&ask).await?;

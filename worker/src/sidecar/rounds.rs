@@ -57,6 +57,16 @@ impl Rounds {
         }
     }
 
+    /// Whether the session has had a round here, and has not gone since.
+    pub(super) fn had(&self, session: &str, now_s: f64) -> bool {
+        self.counts.lock().get(session, now_s).is_some()
+    }
+
+    /// The session goes elsewhere.
+    pub(super) fn forget(&self, session: &str) {
+        self.counts.lock().remove(session);
+    }
+
     /// The number of the session's next round, when it is known to have had `before`.
     pub(super) fn number(&self, session: &str, before: u64, now_s: f64) -> u64 {
         let mut counts = self.counts.lock();
@@ -91,5 +101,8 @@ mod tests {
         assert_eq!(rounds.number("a", 0, 1.0), 2);
         assert_eq!(rounds.number("a", 7, 2.0), 8);
         assert_eq!(rounds.number("a", 0, 20.0), 1);
+        assert!(rounds.had("a", 20.0) && !rounds.had("b", 20.0));
+        rounds.forget("a");
+        assert!(!rounds.had("a", 20.0));
     }
 }

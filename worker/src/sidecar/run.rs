@@ -9,6 +9,7 @@ use ampd_kv::tls::{Credentials, Identity, Role};
 use ampd_telemetry::SidecarMetrics;
 use arc_swap::ArcSwap;
 use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -33,7 +34,7 @@ use super::resolve::Known;
 use super::rounds::Rounds;
 use super::signals::Signals;
 use super::state::Shared;
-use super::{auth, front, internal, model, watch};
+use super::{auth, front, internal, model, relocate, watch};
 use crate::certificates::Certificates;
 use crate::http::{Access, HttpLimits, HttpServer, HttpTls, METRICS, Rights, listen, serve};
 use crate::text::TextModel;
@@ -114,6 +115,7 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
         known: Known::new(config.session_ttl_s),
         rounds: Rounds::new(config.session_ttl_s),
         moves: Moves::default(),
+        relocating: Semaphore::new(relocate::AT_ONCE),
         places: Places::new(config.max_inflight),
         tasks: TaskTracker::new(),
         served: TaskTracker::new(),

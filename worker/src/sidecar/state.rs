@@ -6,7 +6,7 @@ use ampd_scheduler::RoutingPolicy;
 use ampd_scheduler::rendezvous;
 use ampd_telemetry::SidecarMetrics;
 use arc_swap::ArcSwap;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -68,6 +68,8 @@ pub(super) struct Shared {
     pub rounds: Rounds,
     /// Moving the own worker's sessions to others, while it is drained.
     pub moves: Moves,
+    /// Sessions that leave at once because another worker is better for their next round.
+    pub relocating: Semaphore,
     /// Requests that may be served at once.
     pub places: Places,
     /// Everything that runs beside its caller.

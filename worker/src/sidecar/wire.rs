@@ -35,6 +35,9 @@ pub(super) struct Resolve {
     /// It drains.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub drains: bool,
+    /// The decode worker that it is to be bound to, wherever it was, if that one takes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<String>,
     /// The session has had rounds, whoever has forgotten them: it was let in.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub continues: bool,
@@ -145,6 +148,18 @@ pub(super) struct MemberStatus {
     /// Predicted seconds of its local prefills.
     #[serde(default)]
     pub backlog_s: f64,
+    /// Rounds that are open there, also those whose prefill is under way or waits, where that is told.
+    #[serde(default)]
+    pub open_rounds: Option<u32>,
+    /// Tokens of KV that these hold.
+    #[serde(default)]
+    pub round_kv_tokens: u64,
+    /// Tokens of KV of the live sessions that have no round.
+    #[serde(default)]
+    pub idle_kv_tokens: u64,
+    /// Seconds of its decode step of reference, see [`ampd_perfmodel::Reference`]; 0 where that is not told.
+    #[serde(default)]
+    pub reference_step_s: f64,
     /// How old this is, milliseconds.
     pub age_ms: u64,
 }

@@ -13,6 +13,7 @@ const OBJECTIVES: &[&str] = &["ttft", "itl", "both"];
 const ROUNDS: &[&str] = &["1", "2-4", "5-9", "10+"];
 const BINDINGS: &[&str] = &["new", "rebound", "lost"];
 const ADMISSIONS: &[&str] = &["admitted", "best_effort", "refused", "held"];
+const MOVE_CAUSES: &[&str] = &["drain", "load"];
 const MOVES: &[&str] = &["moved", "overtaken", "no_room", "nowhere", "nameless", "failed"];
 /// Workers that a sidecar follows are far fewer.
 const WORKERS: usize = 256;
@@ -57,10 +58,11 @@ metrics! {
         "Decisions on new sessions: admitted, admitted behind all others, refused because objectives would be missed, held \
         back for the same reason (each time that one asks again).",
         { labels: &[Label::fixed("outcome", ADMISSIONS)] };
-    session_moves: Counters<1> = "ampd_session_moves_total", "sessions",
-        "Sessions of the drained decode worker that were to move, by outcome: moved with their KV; left, because a round was \
-        sooner, no worker had room, there was no other worker, no next round can ask for them, or the transfer failed.",
-        { labels: &[Label::fixed("outcome", MOVES)] };
+    session_moves: Counters<2> = "ampd_session_moves_total", "sessions",
+        "Sessions of this decode worker that were to move, because it drains or because another one is better for their \
+        next round, by outcome: moved with their KV; left, because a round was sooner, no worker had room, there was no \
+        other worker, no next round can ask for them, or the transfer failed.",
+        { labels: &[Label::fixed("cause", MOVE_CAUSES), Label::fixed("outcome", MOVES)] };
     session_moved_tokens: IntCounter = "ampd_session_moved_tokens_total", "tokens",
         "Tokens whose KV the sessions had that moved.", {};
     bound_sessions: Gauge = "ampd_bound_sessions", "sessions", "Sessions whose binding this sidecar keeps.", {};

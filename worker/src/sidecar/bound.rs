@@ -71,9 +71,9 @@ impl Shared {
         let mut live = self.own.live.round(&session);
         // The wait may have outlasted the binding.
         self.serves(open.epoch)?;
-        if self.relocates(&name, &open).await {
+        if let Some(rounds) = self.relocates(&name, &open).await {
             live.leaves();
-            return Err(Refusal::stale(open.epoch));
+            return Err(Refusal::moved(open.epoch, rounds));
         }
         let local_only = open.prompt_logprobs.is_some();
         let member = self.member(self.own.name()).ok_or_else(Refusal::lost)?;

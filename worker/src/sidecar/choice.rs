@@ -108,7 +108,7 @@ impl RoundContext {
         let _place = self.places.acquire().await.map_err(|_| Refusal::lost())?;
         let tokens = self.expected_tokens(choice.index);
         // Told to every attempt alike: they are one round.
-        let rounds = self.shared.known.rounds(&self.session.internal, self.shared.clock.now_s());
+        let mut rounds = self.shared.known.rounds(&self.session.internal, self.shared.clock.now_s());
         let mut failed: Option<Failed> = None;
         for attempt in 1..=ATTEMPTS {
             let (session, continues) = (&self.session.internal, self.request.continues());
@@ -122,6 +122,7 @@ impl RoundContext {
             if out || attempt == ATTEMPTS || !(stale || refusal.lost) {
                 return Err(if stale { Refusal::lost() } else { refusal });
             }
+            rounds = rounds.max(refusal.rounds);
             let after = refusal.error.epoch.unwrap_or(0);
             tracing::info!(
                 request_id = self.request_id,

@@ -20,19 +20,21 @@ const PULL: Duration = Duration::from_secs(2);
 
 impl Shared {
     /// Has the session of a round that is about to be opened here bound to a better decode worker, if there is one, and its
-    /// KV moved there. Whether that was tried: the round's binding is void then, and whoever asked for it finds the new one
-    /// at the session's home. Only a session whose last round was here moves: whoever has just come stays.
-    pub(super) async fn relocates(&self, session: &str, open: &OpenRound) -> bool {
+    /// KV moved there. If that was tried, how many rounds the session has had: the round's binding is void then, and whoever
+    /// asked for it finds the new one at the session's home. Only a session whose last round was here moves: whoever has just
+    /// come stays.
+    pub(super) async fn relocates(&self, session: &str, open: &OpenRound) -> Option<u64> {
         // Rounds beside a session's, and further choices, have names of their own and no binding.
         let is_bound = bound_by(session).as_deref() == Some(session);
-        if !self.config.moving || !is_bound || !self.rounds.had(session, self.clock.now_s()) {
-            return false;
+        if !self.config.moving || !is_bound {
+            return None;
         }
+        let rounds = self.rounds.last(session, self.clock.now_s())?;
         let topology = self.topology();
-        let Some(to) = self.better(&topology.decode, open.tokens.len()) else { return false };
-        let Ok(_place) = self.relocating.try_acquire() else { return false };
+        let to = self.better(&topology.decode, open.tokens.len())?;
+        let _place = self.relocating.try_acquire().ok()?;
         let tokens = open.tokens.len() as u64;
-        let Some(binding) = self.bind_to(&to.name, session, tokens, open.epoch).await else { return false };
+        let binding = self.bind_to(&to.name, session, tokens, open.epoch).await?;
         self.members.moved(&to.name);
         let from = topology.decode.iter().find(|member| member.name == self.own.name());
         let outcome = match from {
@@ -49,7 +51,7 @@ impl Shared {
                 drop(self.bind_to(self.own.name(), session, tokens, binding.epoch).await);
             }
         }
-        true
+        Some(rounds)
     }
 
     async fn bind_to(&self, worker: &str, session: &str, tokens: u64, epoch: u64) -> Option<Binding> {

@@ -57,9 +57,9 @@ impl Rounds {
         }
     }
 
-    /// Whether the session has had a round here, and has not gone since.
-    pub(super) fn had(&self, session: &str, now_s: f64) -> bool {
-        self.counts.lock().get(session, now_s).is_some()
+    /// The number of the session's last round here, if it has had one and has not gone since.
+    pub(super) fn last(&self, session: &str, now_s: f64) -> Option<u64> {
+        self.counts.lock().get(session, now_s).copied()
     }
 
     /// The session goes elsewhere.
@@ -101,8 +101,8 @@ mod tests {
         assert_eq!(rounds.number("a", 0, 1.0), 2);
         assert_eq!(rounds.number("a", 7, 2.0), 8);
         assert_eq!(rounds.number("a", 0, 20.0), 1);
-        assert!(rounds.had("a", 20.0) && !rounds.had("b", 20.0));
+        assert_eq!((rounds.last("a", 20.0), rounds.last("b", 20.0)), (Some(1), None));
         rounds.forget("a");
-        assert!(!rounds.had("a", 20.0));
+        assert_eq!(rounds.last("a", 20.0), None);
     }
 }

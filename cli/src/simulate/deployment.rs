@@ -106,8 +106,7 @@ fn policies(service: &Service, chunk: u32) -> Result<Policies, InputError> {
             Order::Head { lookahead: routing.lookahead, cap: routing.postponement_cap }
         },
         local_order: Order::Arrival,
-        // Sidecars keep a session where it is bound.
-        moving: false,
+        moving: ours,
         pacing: if ours { base.pacing } else { Pacing::Fixed { chunk } },
         overload: match routing.overload {
             OnOverload::Off => Overload::Off,

@@ -289,6 +289,22 @@ async fn sessions_leave_a_worker_whose_pod_ends() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_last_worker_serves_to_its_end() {
+    let mut cluster = Cluster::start(Plan::new(1, 0)).await;
+    let (mut talk, _) = with_session(&cluster).await;
+    cluster.topology.decode[0].ends = true;
+    cluster.write_topology();
+    eventually("it tells that it ends", || async {
+        cluster.client(0).get("/readyz").await.text.contains("about to end")
+    })
+    .await;
+    let answer = talk.say(&cluster.client(0), "and last?").await;
+    assert_eq!((answer.header("connection"), answer.cached() > 64), ("close", true));
+    assert_eq!(ask(&cluster, 0, Method::GET, "/internal/v1/status").await["draining"], false);
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn without_another_worker_nothing_moves_and_nobody_waits() {
     let cluster = Cluster::start(Plan::new(1, 0)).await;
     let (mut talk, _) = with_session(&cluster).await;

@@ -160,6 +160,12 @@ impl Members {
         self.with(name, |member| member.candidate(now_s).ready) == Some(true)
     }
 
+    /// The same, where it has said so itself.
+    pub(super) fn is_heard_ready(&self, name: &str) -> bool {
+        let now_s = self.clock.now_s();
+        self.with(name, |member| member.status.is_some() && member.candidate(now_s).ready) == Some(true)
+    }
+
     /// What binding sees of a member, whose rounds have this ITL objective, seconds.
     pub(super) fn candidate(&self, name: &str, model: &PerfModel, itl_s: f64) -> BindCandidate {
         let now_s = self.clock.now_s();
@@ -276,7 +282,9 @@ mod tests {
     #[test]
     fn neither_the_gone_nor_the_unready_nor_the_unseen_get_sessions() {
         let members = members(&["a", "b"]);
-        assert!(members.alive("a") && members.ready("a"));
+        assert!(members.alive("a") && members.ready("a") && !members.is_heard_ready("a"));
+        members.answered(status("a", 1000, true, 0));
+        assert!(members.is_heard_ready("a"));
         members.answered(status("a", 1000, false, 0));
         assert!(members.alive("a") && !members.ready("a"));
         members.answered(status("a", 1000, true, 5000));

@@ -89,17 +89,23 @@ impl Shared {
         self.topology.borrow().clone()
     }
 
+    /// Whether the own pod is about to end.
+    pub(super) fn ends(&self) -> bool {
+        self.topology.borrow().decode.iter().any(|member| member.name == self.own.name() && member.ends)
+    }
+
     /// Why clients had better go to another sidecar, if they had.
     pub(super) fn unready(&self) -> Option<&'static str> {
-        let topology = self.topology.borrow();
         if self.shutdown.is_cancelled() {
             Some("draining")
-        } else if topology.is_unknown() {
+        } else if self.topology().is_unknown() {
             Some("the API server has not told the service's workers yet")
-        } else if topology.decode.iter().all(|member| member.name != self.own.name()) {
+        } else if self.member(self.own.name()).is_none() {
             Some("the topology lacks this sidecar's decode worker")
         } else if self.own.drained() {
             Some("drained")
+        } else if self.ends() {
+            Some("the pod is about to end")
         } else if !self.own.ready() {
             Some("the decode worker beside this sidecar is not ready")
         } else {

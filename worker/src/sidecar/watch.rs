@@ -50,14 +50,16 @@ async fn follow_topology(shared: Arc<Shared>) {
     loop {
         let current = topology.borrow_and_update().clone();
         shared.take_in(&current);
-        let own = current.decode.iter().find(|member| member.name == shared.own.name());
-        if own.is_some_and(|own| own.ends) {
+        let ends = shared.ends() && !shared.own.drained();
+        if ends && shared.others_take(&current) {
             // The worker goes on for a few seconds: time for what would be lost with it.
             shared.begin_drain().await;
         }
         tokio::select! {
             () = shared.shutdown.cancelled() => return,
             changed = topology.changed() => if changed.is_err() { return },
+            // Until then it is better than nobody.
+            () = tokio::time::sleep(MEMBERS), if ends => {}
         }
     }
 }
@@ -117,6 +119,12 @@ async fn watch_members(shared: Arc<Shared>) {
 }
 
 impl Shared {
+    /// Whether another member is known to take sessions.
+    fn others_take(&self, topology: &Topology) -> bool {
+        let mut others = topology.decode.iter().filter(|member| member.name != self.own.name());
+        others.any(|member| !member.ends && self.members.is_heard_ready(&member.name))
+    }
+
     /// Asks all other members for their status now.
     pub(super) async fn ask_members(&self) {
         let topology = self.topology();

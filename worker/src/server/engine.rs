@@ -14,7 +14,7 @@ use ampd_engine::core::{Engine, RoundId};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-pub(super) use self::core::Core;
+pub(super) use self::core::{Computing, Core};
 pub(super) use guard::RoundGuard;
 pub(super) use hook::Pieces;
 pub(super) use pacing::Pacing;
@@ -25,8 +25,9 @@ use super::stats::Stats;
 
 /// Calls that wait for the thread.
 const CONTROL_QUEUE: usize = 1024;
-/// KV reads and writes that wait for it, of up to a megabyte each.
-const TRANSFER_QUEUE: usize = 16;
+/// KV reads and writes that wait for it: as many as are taken between two steps. Whoever sends one has its data, of up to a
+/// megabyte, in memory anyhow.
+const TRANSFER_QUEUE: usize = thread::JOBS_PER_STEP;
 /// How long a call may wait: many times the longest step.
 const CALL_DEADLINE: Duration = Duration::from_mins(1);
 

@@ -152,7 +152,7 @@ impl Context<'_> {
         } else {
             Order::Head { lookahead: args.lookahead.into(), cap: args.postponement_cap }
         };
-        let queue = (args.role == Role::Prefill).then(|| Arc::new(Queue::new(order)));
+        let queue = (args.role == Role::Prefill).then(|| Arc::new(Queue::new(order, options.token_budget)));
         let load =
             Load::new(args.role, engine.clone(), stats.clone(), queue.clone(), options.clone(), max_context);
         let load = Arc::new(load);
@@ -186,7 +186,7 @@ impl Context<'_> {
             }
             (None, queue) => {
                 let side = Arc::new(PrefillSide {
-                    queue: queue.unwrap_or_else(|| Arc::new(Queue::new(order))),
+                    queue: queue.unwrap_or_else(|| Arc::new(Queue::new(order, options.token_budget))),
                     kv: kv.clone(),
                     decode_uri: self.identity.peer(Member::Decode).uri(),
                     layers: fingerprint.layers as usize,

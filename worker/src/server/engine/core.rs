@@ -21,6 +21,9 @@ use crate::server::stats::Stats;
 /// Events of a round besides its tokens: prompt log-probabilities and the end.
 const OTHER_EVENTS: usize = 2;
 
+/// Events and new KV of a prefill that is computed.
+pub(in crate::server) type Computing = (mpsc::Receiver<Event>, Pieces);
+
 /// Who waits for a round's events.
 struct Subscriber {
     events: mpsc::Sender<Event>,
@@ -106,9 +109,24 @@ impl Core {
         &mut self,
         round: RoundId,
         from: usize,
-    ) -> Result<(mpsc::Receiver<Event>, Pieces), EngineError> {
+    ) -> Result<Computing, EngineError> {
         self.engine.start_prefill(round, from, Instant::now())?;
         Ok((self.subscribe(round, 0, Instant::now()), self.hook.add(round)))
+    }
+
+    /// The same if all that is before `from` is there and less than a step's worth of prompts waits in the engine.
+    pub(in crate::server) fn try_start_prefill(
+        &mut self,
+        round: RoundId,
+        from: usize,
+    ) -> Result<Option<Computing>, EngineError> {
+        if self.engine.load().waiting_prefill_tokens >= self.engine.options().token_budget {
+            return Ok(None);
+        }
+        match self.start_prefill(round, from) {
+            Err(EngineError::IncompleteTransfer { .. }) => Ok(None),
+            started => started.map(Some),
+        }
     }
 
     /// The events of a round with at most `max_tokens` output tokens, which arrived at the service at `arrival`. The

@@ -18,7 +18,7 @@ const CHECK_EVERY: Duration = Duration::from_secs(5);
 /// Pause when every round waits for blocks that opened or leased rounds hold.
 const BLOCKED_PAUSE: Duration = Duration::from_millis(20);
 /// Jobs taken between two steps.
-const JOBS_PER_STEP: usize = 256;
+pub(super) const JOBS_PER_STEP: usize = 256;
 
 /// How the thread ended.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,6 +17,11 @@ use crate::server::error::ApiError;
 
 /// Tasks that may wait.
 const LIMIT: usize = 256;
+/// Tasks that prepare at once, whatever their size, so that one slow sender does not hold up all others.
+const AHEAD: usize = 2;
+/// The most that do: small tasks that one step computes together are prepared together too, since each waits for the ends
+/// of steps meanwhile.
+const MOST_AHEAD: usize = 16;
 
 /// A task with those who wait for it.
 pub(in crate::server) struct Job {
@@ -49,9 +54,19 @@ struct State {
     held: usize,
 }
 
+impl State {
+    fn may_prepare(&self, token_budget: usize) -> bool {
+        let tokens: usize = self.preparing.iter().map(|(_, part)| part.increment).sum();
+        let most = if tokens < token_budget { MOST_AHEAD } else { AHEAD };
+        self.preparing.len() < most
+    }
+}
+
 /// The queue.
 pub(in crate::server) struct Queue {
     order: Order,
+    /// Tokens that one step computes.
+    token_budget: usize,
     state: Mutex<State>,
     changed: Notify,
 }
@@ -65,6 +80,7 @@ pub(super) struct Preparing {
 impl Drop for Preparing {
     fn drop(&mut self) {
         self.queue.state.lock().preparing.retain(|(number, _)| *number != self.number);
+        self.queue.changed.notify_one();
     }
 }
 
@@ -85,8 +101,9 @@ impl Drop for Ticket {
 }
 
 impl Queue {
-    pub(in crate::server) fn new(order: Order) -> Self {
-        Self { order, state: Mutex::default(), changed: Notify::new() }
+    /// A queue of a worker whose steps compute `token_budget` tokens.
+    pub(in crate::server) fn new(order: Order, token_budget: usize) -> Self {
+        Self { order, token_budget, state: Mutex::default(), changed: Notify::new() }
     }
 
     /// Adds a task; how many are before it.
@@ -117,8 +134,8 @@ impl Queue {
         Ok((ticket, position as u64))
     }
 
-    /// Waits for a task and takes the one whose turn it is: `busy` seconds are left until the engine is free. Also how
-    /// many tasks it overtook.
+    /// Waits for a task, and until few enough prepare, and takes the one whose turn it is: `busy` seconds are left until the
+    /// engine is free. Also how many tasks it overtook.
     pub(super) async fn next(
         self: &Arc<Self>,
         perf: impl Fn() -> (PerfModel, f64),
@@ -134,7 +151,7 @@ impl Queue {
 
     fn take(self: &Arc<Self>, perf: &impl Fn() -> (PerfModel, f64)) -> Option<(Job, Preparing, usize)> {
         let mut state = self.state.lock();
-        if state.waiting.is_empty() {
+        if state.waiting.is_empty() || !state.may_prepare(self.token_budget) {
             return None;
         }
         let (perf, busy_s) = perf();

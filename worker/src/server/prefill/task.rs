@@ -7,13 +7,13 @@ use ampd_engine::core::{EngineError, Event, RoundError};
 use ampd_kv::{KvError, Pull, Reason, Transfer};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::mpsc;
 
 use super::dispatch::Dispatch;
 use super::queue::{Job, Preparing};
 use crate::process::chain;
 use crate::protocol::{ErrorCode, ErrorDetail, PrefillDone, PrefillEvent};
-use crate::server::engine::{EngineGone, Pieces, RoundGuard};
+use crate::server::engine::{Computing, Core, EngineGone, Pieces, RoundGuard};
 use crate::server::error::{engine_detail, round_detail};
 use crate::server::kv_store::{finish, give_up};
 
@@ -67,7 +67,7 @@ pub(super) struct Task {
     pub context: Arc<Dispatch>,
     pub job: Job,
     /// Its place among those that prepare, until it is in the engine.
-    pub turn: Option<(Preparing, OwnedSemaphorePermit)>,
+    pub turn: Option<Preparing>,
 }
 
 /// A prefill that is open in the engine. Dropping it gives everything back at once.
@@ -78,6 +78,8 @@ struct Prepared {
     cached: usize,
     pulled: usize,
     pull_s: f64,
+    /// It is computed already.
+    computing: Option<Computing>,
 }
 
 impl Task {
@@ -120,17 +122,36 @@ impl Task {
     async fn work(&mut self, slot: &mut Option<Transfer>) -> Result<PrefillDone, TaskError> {
         let begun = Instant::now();
         let Job { task, handle, .. } = &self.job;
-        let (tokens, salt) = (task.tokens.clone(), task.salt.0);
-        let engine = &self.context.engine;
-        let (opened, guard) = engine.call(move |core| core.open_prefill(tokens, salt)).await??;
+        let (tokens, salt, history) = (task.tokens.clone(), task.salt.0, task.history);
         let side = &self.context.side;
         let transfer = slot.insert(side.kv.open(&task.kv_addr, &side.decode_uri, handle).await?);
-        let prepared = self.prepare(guard, opened.cached, transfer, begun).await?;
-        self.wait_for_room().await;
+        let expected = history..tokens.len();
+        if transfer.range() != expected {
+            return Err(TaskError::Range { got: transfer.range(), expected });
+        }
+        // The engine answers between two steps only: what can be done in one go is.
+        let open = move |core: &mut Core| {
+            let (opened, guard) = core.open_prefill(tokens, salt)?;
+            let cached = opened.cached;
+            let starts = cached == history;
+            let computing = if starts { core.try_start_prefill(guard.id(), history)? } else { None };
+            Ok::<_, EngineError>((cached, guard, computing))
+        };
+        let (cached, guard, computing) = self.context.engine.call(open).await??;
+        let prepared = self.prepare(guard, cached, transfer, begun).await?;
+        let Prepared { guard, from, cached, pulled, pull_s, computing: prepared } = prepared;
+        let computing = computing.or(prepared);
+        if computing.is_none() {
+            self.wait_for_room().await;
+        }
         let started = Instant::now();
-        let Prepared { guard, from, cached, pulled, pull_s } = prepared;
-        let id = guard.id();
-        let (events, pieces) = self.context.engine.call(move |core| core.start_prefill(id, from)).await??;
+        let (events, pieces) = match computing {
+            Some(computing) => computing,
+            None => {
+                let id = guard.id();
+                self.context.engine.call(move |core| core.start_prefill(id, from)).await??
+            }
+        };
         self.turn = None;
         self.tell(PrefillEvent::Started {});
         push(transfer, pieces, events).await?;
@@ -164,14 +185,11 @@ impl Task {
         let task = &self.job.task;
         let engine = &self.context.engine;
         let id = guard.id();
-        let expected = task.history..task.tokens.len();
-        if transfer.range() != expected {
-            return Err(TaskError::Range { got: transfer.range(), expected });
-        }
+        let mut computing = None;
         // Known without the engine, which answers between two steps only.
         let layers = self.context.side.layers;
         if cached < task.history {
-            self.pull(&guard, transfer.pull(0..layers, cached..task.history)?).await?;
+            computing = self.pull(&guard, transfer.pull(0..layers, cached..task.history)?).await?;
         }
         if cached > task.history {
             let tokens = task.history..cached;
@@ -189,23 +207,33 @@ impl Task {
         }
         let pulled = task.history.saturating_sub(cached);
         let pull_s = if pulled > 0 { begun.elapsed().as_secs_f64() } else { 0.0 };
-        Ok(Prepared { guard, from: cached.max(task.history), cached, pulled, pull_s })
+        Ok(Prepared { guard, from: cached.max(task.history), cached, pulled, pull_s, computing })
     }
 
-    /// Writes the pulled pieces, some at once: the engine takes them between two steps, and a piece a step would be slow.
-    async fn pull(&self, guard: &RoundGuard, mut pull: Pull<'_>) -> Result<(), TaskError> {
-        let mut imports = FuturesUnordered::new();
-        let mut more = true;
-        while more || !imports.is_empty() {
+    /// Writes the pulled pieces, some at once: the engine takes them between two steps, and a piece a step would be slow. The
+    /// prefill is started behind the last of them, if the engine has room for it then.
+    async fn pull(&self, guard: &RoundGuard, mut pull: Pull<'_>) -> Result<Option<Computing>, TaskError> {
+        let (id, from) = (guard.id(), self.job.task.history);
+        let start = self.context.engine.transfer(move |core| core.try_start_prefill(id, from));
+        tokio::pin!(start);
+        let (mut imports, mut computing) = (FuturesUnordered::new(), None);
+        let (mut more, mut starts) = (true, true);
+        while more || starts || !imports.is_empty() {
             tokio::select! {
+                // First, so that all pieces are on their way before the start is.
+                biased;
+                Some(imported) = imports.next() => imported?,
                 piece = pull.next(), if more && imports.len() < AT_ONCE => match piece? {
                     Some(piece) => imports.push(self.import(guard, piece)),
                     None => more = false,
                 },
-                Some(imported) = imports.next() => imported?,
+                started = &mut start, if !more && starts => {
+                    starts = false;
+                    computing = started??;
+                }
             }
         }
-        Ok(())
+        Ok(computing)
     }
 
     /// Writes a pulled piece. Blocks that other tasks hold come free when those end.

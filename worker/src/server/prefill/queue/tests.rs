@@ -33,7 +33,7 @@ fn push(queue: &Arc<Queue>, name: &str, increment: usize, slo_s: u64) -> Result<
 }
 
 fn queue(lookahead: usize, cap: u32) -> Arc<Queue> {
-    Arc::new(Queue::new(Order::Head { lookahead, cap }))
+    Arc::new(Queue::new(Order::Head { lookahead, cap }, 512))
 }
 
 async fn next(queue: &Arc<Queue>) -> (String, usize) {
@@ -67,7 +67,7 @@ async fn without_lookahead_tasks_keep_their_order() {
 
 #[tokio::test]
 async fn by_slack_the_whole_queue_is_looked_at_and_the_longest_gives_way() {
-    let queue = Arc::new(Queue::new(Order::SLACK));
+    let queue = Arc::new(Queue::new(Order::SLACK, 512));
     let mut tickets = vec![push(&queue, "long", 500, 505).unwrap().0];
     for (name, slo_s) in [("a", 510), ("b", 510), ("c", 510), ("urgent", 11)] {
         tickets.push(push(&queue, name, 10, slo_s).unwrap().0);
@@ -105,4 +105,24 @@ fn a_full_queue_refuses() {
     assert!(matches!(refused, Some(ApiError::Detail(detail)) if detail.code == ErrorCode::Overloaded));
     tickets.pop();
     assert!(push(&queue, "more", 1, 1).is_ok());
+}
+
+#[tokio::test]
+async fn tasks_that_share_a_step_prepare_together_and_large_ones_two_at_a_time() {
+    let taken = async |increment: usize| {
+        let queue = Arc::new(Queue::new(Order::SLACK, 512));
+        let tickets: Vec<_> = (0..20).map(|_| push(&queue, "t", increment, 10).unwrap()).collect();
+        let mut preparing = Vec::new();
+        while let Ok((_, one, _)) = tokio::time::timeout(Duration::from_millis(20), queue.next(perf)).await {
+            preparing.push(one);
+        }
+        let count = preparing.len();
+        // One that has prepared makes room for the next.
+        preparing.pop();
+        let next = tokio::time::timeout(Duration::from_secs(5), queue.next(perf)).await;
+        assert!(next.is_ok());
+        drop(tickets);
+        count
+    };
+    assert_eq!((taken(600).await, taken(300).await, taken(100).await, taken(10).await), (2, 2, 6, 16));
 }

@@ -30,8 +30,6 @@ pub const SERVICES: &[Rule] = &[
     rule(&["ampd.dev"], &["ampdservices"], &["list", "watch"]),
     rule(&["ampd.dev"], &["ampdprefillscales"], &["get", "list", "watch"]),
     rule(&["ampd.dev"], &["ampdservices/status", "ampdprefillscales/status"], &["patch"]),
-    // Owners of children that the garbage collector is to respect.
-    rule(&["ampd.dev"], &["ampdservices/finalizers"], &["update"]),
     rule(&["apps"], &["deployments"], CHILD),
     rule(&[""], &["services", "serviceaccounts"], CHILD),
     rule(&["networking.k8s.io"], &["networkpolicies"], CHILD),

@@ -29,6 +29,8 @@ use crate::service::reconcile::reconcile;
 const DEBOUNCE: Duration = Duration::from_millis(250);
 /// Longest time for one service: the calls in it have deadlines of their own.
 const WHOLE: Duration = Duration::from_mins(3);
+/// How soon at the latest a service is looked at again whose child's name is taken.
+const CONFLICT: Duration = Duration::from_secs(10);
 
 /// Which objects are watched.
 pub struct Scope {
@@ -165,5 +167,7 @@ fn again(object: Arc<Guarded>, error: &ReconcileError, shared: Arc<Shared>) -> A
     if error.needs_another_manifest() {
         return Action::await_change();
     }
-    Action::requeue(shared.backoff.failed(&object.uid().unwrap_or_default(), Instant::now()))
+    let wait = shared.backoff.failed(&object.uid().unwrap_or_default(), Instant::now());
+    // Nothing tells when what is in the way has gone.
+    Action::requeue(if error.is_name_conflict() { wait.min(CONFLICT) } else { wait })
 }

@@ -87,6 +87,12 @@ impl ReconcileError {
         self.reason().as_str()
     }
 
+    /// Whether something else has the name of a child.
+    #[must_use]
+    pub fn is_name_conflict(&self) -> bool {
+        matches!(self, Self::NameConflict { .. })
+    }
+
     /// Whether it is about one object, and others may be written all the same.
     #[must_use]
     pub fn is_of_one_object(&self) -> bool {

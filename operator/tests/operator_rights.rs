@@ -132,8 +132,6 @@ async fn calls_of_a_life() -> BTreeSet<Right> {
 /// Rights that the operator has for others, or for what does not come up in a short life.
 fn of_others() -> BTreeSet<Right> {
     BTreeSet::from([
-        // The garbage collector asks for it of whoever makes children that hold up their owner.
-        right("ampd.dev", "ampdservices/finalizers", "update"),
         // One who gives rights must have them: sidecars look for their peers.
         right("discovery.k8s.io", "endpointslices", "get"),
         right("discovery.k8s.io", "endpointslices", "list"),

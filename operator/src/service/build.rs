@@ -102,7 +102,7 @@ fn grow(
     if active == newest {
         return Vec::new();
     }
-    let mut room = budget.map(|most| most - wanted_gpus(wanted) - observed.gpus_of_revision(active));
+    let mut room = budget.map(|most| most - wanted_gpus(wanted) - observed.gpus_meant_for(active));
     let mut grown = Vec::new();
     for role in Role::ALL {
         let count: i32 = wanted.iter().filter(|((of, _), _)| *of == role).map(|(_, count)| count).sum();

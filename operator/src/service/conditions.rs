@@ -67,10 +67,13 @@ pub(crate) fn count(validated: &Validated, observed: &Observed, plan: &Plan, rol
     };
     let updated = observed.deployments.iter().filter(of_newest).filter(|found| !written(found));
     let updated = updated.map(updated_replicas).sum();
+    // Clients come to no other.
+    let active = validated.facts.active_revision.as_deref();
+    let serves = |pod: &&Pod| is_ready(pod) && label(*pod, labels::REVISION) == active;
     Count {
         desired: validated.wish.iter().filter(|((of, _), _)| *of == role).map(|(_, count)| count).sum(),
         replicas: number(live().count()),
-        ready: number(live().filter(|pod| is_ready(pod)).count()),
+        ready: number(live().filter(serves).count()),
         updated,
     }
 }

@@ -88,10 +88,13 @@ impl Observed {
         self.of_revision(revision).next().is_some()
     }
 
-    /// Accelerators that the pods of a revision hold.
-    pub(crate) fn gpus_of_revision(&self, revision: &str) -> i64 {
-        let pods = self.pods.iter().filter(|pod| label(*pod, labels::REVISION) == Some(revision));
-        pods.filter(|pod| !is_over(pod) && !is_gated(pod)).map(|pod| i64::from(degree_of(pod))).sum()
+    /// Accelerators of the workers that a revision is to have.
+    pub(crate) fn gpus_meant_for(&self, revision: &str) -> i64 {
+        let gpus = |found: &Deployment| {
+            let replicas = found.spec.as_ref().and_then(|spec| spec.replicas).unwrap_or(1);
+            i64::from(replicas) * i64::from(degree_of(found))
+        };
+        self.of_revision(revision).map(gpus).sum()
     }
 
     /// Whether a revision has a ready decode pod.

@@ -140,16 +140,10 @@ fn sidecars(resource: &AMPDService, context: &Context, issued: &Issued) -> Optio
 /// A sidecar that was started again has forgotten: those that drain are told at each reconcile.
 async fn tell_sidecars(sidecars: Option<&Sidecars>, plan: &Plan, observed: &Observed) {
     let Some(sidecars) = sidecars else { return };
-    for name in &plan.drain.draining {
-        if let Some(pod) = observed.pod(name) {
-            sidecars.drain(pod, true).await;
-        }
-    }
-    for name in &plan.drain.unmark {
-        if let Some(pod) = observed.pod(name).filter(|pod| since(pod).is_some()) {
-            sidecars.drain(pod, false).await;
-        }
-    }
+    let drained = plan.drain.draining.iter().filter_map(|name| observed.pod(name)).map(|pod| (pod, true));
+    let freed = plan.drain.unmark.iter().filter_map(|name| observed.pod(name));
+    let freed = freed.filter(|pod| since(pod).is_some());
+    sidecars.drain(drained.chain(freed.map(|pod| (pod, false)))).await;
 }
 
 /// Events for what a person would want to know.

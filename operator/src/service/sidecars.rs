@@ -95,18 +95,19 @@ impl Sidecars {
         Some((name, status.into()))
     }
 
-    /// Has a pod take nothing new, or take it again. A pod that does not answer is asked again at the next reconcile.
-    pub async fn drain(&self, pod: &Pod, drained: bool) {
-        let Some(address) = address(pod, DRAIN) else { return };
+    /// Has pods take nothing new, or take it again. A pod that does not answer is asked again at the next reconcile.
+    pub async fn drain(&self, pods: impl Iterator<Item = (&Pod, bool)>) {
+        let asked: Vec<_> = pods.filter_map(|(pod, drained)| Some((address(pod, DRAIN)?, drained))).collect();
+        let calls = asked.into_iter().map(|(address, drained)| self.tell(address, drained));
+        futures::stream::iter(calls).buffer_unordered(AT_ONCE).collect::<()>().await;
+    }
+
+    async fn tell(&self, address: String, drained: bool) {
         let method = if drained { Method::POST } else { Method::DELETE };
-        let answer = self.http.request(method, address).send().await;
+        let answer = self.http.request(method, &address).send().await;
         if let Err(error) = answer.and_then(reqwest::Response::error_for_status) {
-            tracing::warn!(
-                pod = pod.name_any(),
-                drained,
-                error = &error as &dyn std::error::Error,
-                "a sidecar does not answer"
-            );
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(address, drained, error, "a sidecar does not answer");
         }
     }
 }

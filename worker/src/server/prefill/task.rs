@@ -145,12 +145,11 @@ impl Task {
             self.wait_for_room().await;
         }
         let started = Instant::now();
-        let (events, pieces) = match computing {
-            Some(computing) => computing,
-            None => {
-                let id = guard.id();
-                self.context.engine.call(move |core| core.start_prefill(id, from)).await??
-            }
+        let (events, pieces) = if let Some(computing) = computing {
+            computing
+        } else {
+            let id = guard.id();
+            self.context.engine.call(move |core| core.start_prefill(id, from)).await??
         };
         self.turn = None;
         self.tell(PrefillEvent::Started {});

@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use ampd_testkit::chat::{ChatClient, Conversation, http};
 use ampd_testkit::cluster::{ManualCluster, ManualOptions, Metrics, Role, model, skipped};
-use ampd_testkit::prometheus::{Prometheus, free_address, program};
+use ampd_testkit::ports::free_port;
+use ampd_testkit::prometheus::{Prometheus, program};
 use ampd_testkit::wait::until;
 
 /// Until a first scrape is through, or an old one too old.
@@ -32,7 +33,7 @@ async fn decisions_follow_the_series_of_a_prometheus_server() {
     let Some((program, _)) = program().zip(model()) else {
         return skipped("AMPD_PROMETHEUS or AMPD_MODEL");
     };
-    let address = free_address().unwrap();
+    let address = free_port().unwrap();
     let url = format!("http://{address}");
     let options = ManualOptions {
         prefill: 2,

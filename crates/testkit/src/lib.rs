@@ -5,6 +5,7 @@ pub mod cluster;
 pub mod crowd;
 pub mod fake_hub;
 pub mod official;
+pub mod ports;
 pub mod process;
 pub mod prometheus;
 pub mod relay;

@@ -1,6 +1,6 @@
 //! A real Prometheus server that scrapes workers.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -16,14 +16,6 @@ const READY: Duration = Duration::from_secs(30);
 #[must_use]
 pub fn program() -> Option<PathBuf> {
     std::env::var_os("AMPD_PROMETHEUS").map(PathBuf::from)
-}
-
-/// A loopback address that was free a moment ago.
-///
-/// # Errors
-/// When none can be had.
-pub fn free_address() -> std::io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
 }
 
 /// A running server. Dropping it ends it.

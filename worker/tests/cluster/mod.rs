@@ -7,11 +7,12 @@ pub mod client;
 pub mod gate;
 
 use std::future::Future;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use ampd_kv::tls::{CertificateAuthority, Identity, Role};
+use ampd_testkit::ports::free_port;
 use ampd_testkit::relay::Relay;
 use ampd_testkit::tiny_model::{Family, TinyModel};
 use ampd_worker::server;
@@ -134,11 +135,6 @@ fn text(path: &std::path::Path) -> String {
     path.to_str().unwrap().to_owned()
 }
 
-/// A port that was free just now.
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
 pub fn sidecar_args(flags: &[String]) -> sidecar::Args {
     SidecarCli::parse_from(std::iter::once("sidecar".to_owned()).chain(flags.iter().cloned())).args
 }
@@ -171,7 +167,7 @@ impl Cluster {
         let member = |worker: &Worker| DecodeMember {
             name: worker.name.clone(),
             worker_url: worker.gate.url(plan.scheme()),
-            sidecar_url: format!("{}://{}", plan.scheme(), plan.address(free_port())),
+            sidecar_url: format!("{}://{}", plan.scheme(), plan.address(free_port().unwrap().port())),
             kv_addr: worker.kv_address.unwrap().to_string(),
             ends: false,
         };

@@ -1,7 +1,6 @@
 //! A cluster of workers and sidecars started one by one, with a relay before every prefill worker's control API and
 //! every decode worker's KV port.
 
-use std::net::{SocketAddr, TcpListener};
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
@@ -13,6 +12,7 @@ use tempfile::TempDir;
 use tokio::sync::OwnedMutexGuard;
 
 use super::{Member, Role, environment};
+use crate::ports::free_ports;
 use crate::process::{Process, Signal, send};
 use crate::relay::Relay;
 
@@ -265,10 +265,4 @@ impl Drop for ManualCluster {
 
 fn address(url: Option<&str>) -> anyhow::Result<&str> {
     url.and_then(|url| url.strip_prefix("http://")).context("no address")
-}
-
-/// Ports that were free a moment ago. All are held until the last is known, so that none is given twice.
-fn free_ports(count: usize) -> std::io::Result<Vec<SocketAddr>> {
-    let held: Result<Vec<_>, _> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0")).collect();
-    held?.iter().map(TcpListener::local_addr).collect()
 }

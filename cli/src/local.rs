@@ -12,7 +12,6 @@ mod members;
 mod monitor;
 mod notices;
 mod plan;
-mod ports;
 mod prepare;
 mod readings;
 mod run;

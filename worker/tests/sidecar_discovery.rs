@@ -4,10 +4,11 @@
 
 mod cluster;
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, SocketAddr};
 use std::process::Stdio;
 
 use ampd_fakeapi::{FakeApi, Fault};
+use ampd_testkit::ports::free_port;
 use cluster::client::{Client, user};
 use cluster::{Cluster, PATIENCE, Plan, eventually};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
@@ -21,7 +22,7 @@ const LONG: &str =
 
 /// Loopback by another name, which nothing takes for loopback.
 fn free_address() -> SocketAddr {
-    TcpListener::bind("[::ffff:127.0.0.1]:0").unwrap().local_addr().unwrap()
+    SocketAddr::new(Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(), free_port().unwrap().port())
 }
 
 /// What the EndpointSlice controller does: the Service has one pod, with these ports at that address.
@@ -48,7 +49,7 @@ struct Sidecar {
 
 impl Sidecar {
     fn start(cluster: &Cluster, kubeconfig: &str, internal: SocketAddr) -> Self {
-        let public = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let public = free_port().unwrap();
         let path = |name: &str| cluster.dir.path().join(name);
         std::fs::write(path("kubeconfig"), kubeconfig).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_ampd-sidecar"))

@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use ampd_ports::{Reserved, reserve};
 use ampd_worker::topology::{DecodeMember, PrefillMember, Topology};
 
-use super::ports::{self, Reserved};
 use crate::cache;
 
 /// What a process is for.
@@ -50,8 +50,8 @@ pub(crate) struct Member {
 
 impl Member {
     fn new(kind: Kind, index: usize) -> std::io::Result<Self> {
-        let control = ports::reserve()?;
-        let second = if kind == Kind::Prefill { None } else { Some(ports::reserve()?) };
+        let control = reserve()?;
+        let second = if kind == Kind::Prefill { None } else { Some(reserve()?) };
         Ok(Self {
             name: format!("{}-{index}", kind.as_str()),
             kind,

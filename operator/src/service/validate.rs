@@ -120,8 +120,9 @@ fn active_revision(
     let fits = |replicas: &BTreeMap<_, _>| most.is_none_or(|most| meant + wanted_gpus(replicas) <= most);
     let mut replicas = wish.clone();
     if !fits(wish) {
-        let begun = observed.replicas(newest, wish);
-        let held: BTreeMap<_, _> = wish.iter().map(|(key, count)| (*key, begun[key].min(*count))).collect();
+        let begun = observed.replicas(newest, wish).into_values();
+        let held = wish.iter().zip(begun).map(|((key, count), begun)| (*key, begun.min(*count)));
+        let held: BTreeMap<_, _> = held.collect();
         let decodes = held.iter().any(|((role, _), count)| *role == Role::Decode && *count > 0);
         if decodes && fits(&held) {
             replicas = held;

@@ -8,7 +8,7 @@ use ampd_kv::tls::{Identity, Role as Member};
 use ampd_kv::{KvClient, KvServer, Leases, Limits};
 use ampd_scheduler::{Order, PolicyKind};
 use tokio::net::TcpListener;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot};
 use tokio::time::{Instant, sleep};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -22,7 +22,7 @@ use super::load::Load;
 use super::load_model::{Loaded, load};
 use super::moves::MoveSide;
 use super::phase::Phase;
-use super::prefill::{Dispatch, PrefillSide, Queue, dispatch};
+use super::prefill::{Dispatch, PIECES, PrefillSide, Queue, dispatch};
 use super::rounds::{DecodeSide, RoundTable};
 use super::start::ServerError;
 use super::stats::Stats;
@@ -190,6 +190,7 @@ impl Context<'_> {
                     kv: kv.clone(),
                     decode_uri: self.identity.peer(Member::Decode).uri(),
                     layers: fingerprint.layers as usize,
+                    pieces: Semaphore::new(PIECES),
                     token_budget: options.token_budget,
                 });
                 let context = Dispatch {

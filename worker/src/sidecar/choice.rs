@@ -122,7 +122,7 @@ impl RoundContext {
             if out || attempt == ATTEMPTS || !(stale || refusal.lost) {
                 return Err(if stale { Refusal::lost() } else { refusal });
             }
-            rounds = rounds.max(refusal.rounds);
+            rounds = rounds.max(refusal.rounds.unwrap_or(0));
             let after = refusal.error.epoch.unwrap_or(0);
             tracing::info!(
                 request_id = self.request_id,

@@ -10,7 +10,7 @@ const RETRY_MS: u64 = 1000;
 
 impl Refusal {
     pub(super) fn new(code: ErrorCode, message: impl Into<String>) -> Self {
-        Self { error: ErrorDetail::new(code, message), retry_after_ms: None, lost: false, rounds: 0 }
+        Self { error: ErrorDetail::new(code, message), retry_after_ms: None, lost: false, rounds: None }
     }
 
     /// Too much to do.
@@ -45,7 +45,7 @@ impl Refusal {
 
     /// The session, which has had some rounds here, was bound anew after this epoch.
     pub(super) fn moved(epoch: u64, rounds: u64) -> Self {
-        Self { rounds, ..Self::stale(epoch) }
+        Self { rounds: Some(rounds), ..Self::stale(epoch) }
     }
 
     /// What a worker, or what stands between, said. Addresses and causes stay in the log.
@@ -78,6 +78,6 @@ impl Refusal {
     pub(super) fn from_detail(error: ErrorDetail) -> Self {
         let lost = matches!(error.code, ErrorCode::Draining | ErrorCode::NotReady | ErrorCode::EngineFailed);
         let again = lost || matches!(error.code, ErrorCode::Overloaded | ErrorCode::KvExhausted);
-        Self { error, retry_after_ms: again.then_some(RETRY_MS), lost, rounds: 0 }
+        Self { error, retry_after_ms: again.then_some(RETRY_MS), lost, rounds: None }
     }
 }

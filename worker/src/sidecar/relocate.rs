@@ -31,16 +31,13 @@ impl Shared {
         }
         let rounds = self.rounds.last(session, self.clock.now_s())?;
         let topology = self.topology();
-        let to = self.better(&topology.decode, open.tokens.len())?;
+        let own = topology.decode.iter().position(|member| member.name == self.own.name())?;
+        let to = self.better(&topology.decode, own, open.tokens.len())?;
         let _place = self.relocating.try_acquire().ok()?;
         let tokens = open.tokens.len() as u64;
         let binding = self.bind_to(&to.name, session, tokens, open.epoch).await?;
         self.members.moved(&to.name);
-        let from = topology.decode.iter().find(|member| member.name == self.own.name());
-        let outcome = match from {
-            Some(from) => self.pull(session, &binding, &from.worker_url, PULL).await,
-            None => Outcome::Nowhere,
-        };
+        let outcome = self.pull(session, &binding, &topology.decode[own].worker_url, PULL).await;
         self.count_move("load", outcome);
         tracing::debug!(session, to = binding.worker, outcome = outcome.as_str(), "a round is better there");
         match outcome {
@@ -65,9 +62,9 @@ impl Shared {
         }
     }
 
-    /// The member on whose worker a round with a prompt of `tokens` is better opened than here, where it is about to be.
-    fn better<'a>(&self, members: &'a [DecodeMember], tokens: usize) -> Option<&'a DecodeMember> {
-        let own = members.iter().position(|member| member.name == self.own.name())?;
+    /// The member on whose worker a round with a prompt of `tokens` is better opened than on that of `own`, where it is about
+    /// to be.
+    fn better<'a>(&self, members: &'a [DecodeMember], own: usize, tokens: usize) -> Option<&'a DecodeMember> {
         let model = self.estimate.current();
         let told = members.iter().map(|member| self.members.move_candidate(&member.name, &model));
         let mut candidates: Vec<MoveCandidate> = told.collect();

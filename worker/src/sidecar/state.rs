@@ -96,20 +96,16 @@ impl Shared {
 
     /// Why clients had better go to another sidecar, if they had.
     pub(super) fn unready(&self) -> Option<&'static str> {
-        if self.shutdown.is_cancelled() {
-            Some("draining")
-        } else if self.topology().is_unknown() {
-            Some("the API server has not told the service's workers yet")
-        } else if self.member(self.own.name()).is_none() {
-            Some("the topology lacks this sidecar's decode worker")
-        } else if self.own.drained() {
-            Some("drained")
-        } else if self.ends() {
-            Some("the pod is about to end")
-        } else if !self.own.ready() {
-            Some("the decode worker beside this sidecar is not ready")
-        } else {
-            None
+        let topology = self.topology.borrow();
+        let own = topology.decode.iter().find(|member| member.name == self.own.name());
+        match own {
+            _ if self.shutdown.is_cancelled() => Some("draining"),
+            _ if topology.is_unknown() => Some("the API server has not told the service's workers yet"),
+            None => Some("the topology lacks this sidecar's decode worker"),
+            _ if self.own.drained() => Some("drained"),
+            Some(own) if own.ends => Some("the pod is about to end"),
+            _ if !self.own.ready() => Some("the decode worker beside this sidecar is not ready"),
+            Some(_) => None,
         }
     }
 

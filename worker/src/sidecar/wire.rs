@@ -104,9 +104,9 @@ pub(super) struct Refusal {
     pub retry_after_ms: Option<u64>,
     /// Whether the decode worker was lost: another one may serve the round.
     pub lost: bool,
-    /// Rounds that the session has had, as whoever has let it go tells; 0 where that is not told.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub rounds: u64,
+    /// Rounds that the session has had, as whoever has let it go tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rounds: Option<u64>,
 }
 
 /// A line of a served round's stream. `Refused`, or an `Event` with `Done` or `Error`, is the last.
@@ -192,9 +192,4 @@ pub(super) struct DrainStatus {
     pub sessions_moved: u64,
     /// Sessions that could not: their next round computes their history anew.
     pub sessions_skipped: u64,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde's form")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }

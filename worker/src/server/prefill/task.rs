@@ -7,7 +7,7 @@ use ampd_engine::core::{EngineError, Event, RoundError};
 use ampd_kv::{KvError, Pull, Reason, Transfer};
 use futures::StreamExt as _;
 use futures::stream::FuturesUnordered;
-use tokio::sync::mpsc;
+use tokio::sync::{SemaphorePermit, mpsc};
 
 use super::dispatch::Dispatch;
 use super::queue::{Job, Preparing};
@@ -82,6 +82,9 @@ struct Prepared {
     computing: Option<Computing>,
 }
 
+/// A piece of KV with its place among those that are held in memory.
+type Placed<'a> = (ampd_kv::Piece, SemaphorePermit<'a>);
+
 impl Task {
     /// Runs the task; its end is told to whoever waits for it.
     pub(super) async fn run(mut self) {
@@ -138,9 +141,8 @@ impl Task {
             Ok::<_, EngineError>((cached, guard, computing))
         };
         let (cached, guard, computing) = self.context.engine.call(open).await??;
-        let prepared = self.prepare(guard, cached, transfer, begun).await?;
-        let Prepared { guard, from, cached, pulled, pull_s, computing: prepared } = prepared;
-        let computing = computing.or(prepared);
+        let prepared = self.prepare(guard, cached, computing, transfer, begun).await?;
+        let Prepared { guard, from, cached, pulled, pull_s, computing } = prepared;
         if computing.is_none() {
             self.wait_for_room().await;
         }
@@ -178,13 +180,13 @@ impl Task {
         &self,
         guard: RoundGuard,
         cached: usize,
+        mut computing: Option<Computing>,
         transfer: &mut Transfer,
         begun: Instant,
     ) -> Result<Prepared, TaskError> {
         let task = &self.job.task;
         let engine = &self.context.engine;
         let id = guard.id();
-        let mut computing = None;
         // Known without the engine, which answers between two steps only.
         let layers = self.context.side.layers;
         if cached < task.history {
@@ -193,15 +195,21 @@ impl Task {
         if cached > task.history {
             let tokens = task.history..cached;
             let read = |layer| {
-                let span = tokens.clone();
-                engine.transfer(move |core| {
-                    let mut out = Vec::new();
-                    core.engine().read_kv(id, layer, span, &mut out).map(|()| out)
-                })
+                let (span, places) = (tokens.clone(), &self.context.side.pieces);
+                async move {
+                    // Never closed.
+                    let place = places.acquire().await.map_err(|_| EngineGone)?;
+                    let read = engine.transfer(move |core| {
+                        let mut out = Vec::new();
+                        core.engine().read_kv(id, layer, span, &mut out).map(|()| out)
+                    });
+                    Ok::<_, EngineGone>((read.await?, place))
+                }
             };
             let mut reads = futures::stream::iter(0..layers).map(read).buffered(AT_ONCE).enumerate();
-            while let Some((layer, data)) = reads.next().await {
-                transfer.push(layer, tokens.clone(), data??.into()).await?;
+            while let Some((layer, read)) = reads.next().await {
+                let (data, _place) = read?;
+                transfer.push(layer, tokens.clone(), data?.into()).await?;
             }
         }
         let pulled = task.history.saturating_sub(cached);
@@ -222,7 +230,7 @@ impl Task {
                 // First, so that all pieces are on their way before the start is.
                 biased;
                 Some(imported) = imports.next() => imported?,
-                piece = pull.next(), if more && imports.len() < AT_ONCE => match piece? {
+                piece = self.piece(&mut pull), if more && imports.len() < AT_ONCE => match piece? {
                     Some(piece) => imports.push(self.import(guard, piece)),
                     None => more = false,
                 },
@@ -235,8 +243,15 @@ impl Task {
         Ok(computing)
     }
 
+    /// The next piece, once there is a place for it.
+    async fn piece(&self, pull: &mut Pull<'_>) -> Result<Option<Placed<'_>>, TaskError> {
+        // Never closed.
+        let place = self.context.side.pieces.acquire().await.map_err(|_| EngineGone)?;
+        Ok(pull.next().await?.map(|piece| (piece, place)))
+    }
+
     /// Writes a pulled piece. Blocks that other tasks hold come free when those end.
-    async fn import(&self, guard: &RoundGuard, piece: ampd_kv::Piece) -> Result<(), TaskError> {
+    async fn import(&self, guard: &RoundGuard, (piece, _place): Placed<'_>) -> Result<(), TaskError> {
         let id = guard.id();
         let patience = Instant::now() + BLOCKS_PATIENCE;
         loop {

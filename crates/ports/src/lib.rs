@@ -1,4 +1,4 @@
-//! Free ports on loopback.
+//! Free ports on loopback, for servers that are told where to listen.
 
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -13,7 +13,7 @@ const TRIES: usize = 64;
 
 /// A port that nobody else gets while this lives. It is let go right before the child that listens on it starts.
 #[derive(Debug)]
-pub(crate) struct Reserved {
+pub struct Reserved {
     /// Holds the port.
     _listener: TcpListener,
     address: SocketAddr,
@@ -21,13 +21,17 @@ pub(crate) struct Reserved {
 
 impl Reserved {
     /// The address.
-    pub(crate) fn address(&self) -> SocketAddr {
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
         self.address
     }
 }
 
 /// Reserves a port below the range of outgoing connections, so that none of those takes it when it is let go.
-pub(crate) fn reserve() -> io::Result<Reserved> {
+///
+/// # Errors
+/// When none can be had.
+pub fn reserve() -> io::Result<Reserved> {
     let top = first_outgoing_port();
     if top > LOWEST {
         let random = RandomState::new();

@@ -2,7 +2,7 @@
 
 #![no_main]
 
-#[path = "../../tests/common/entry.rs"]
+#[path = "../../tests/kv/common/entry.rs"]
 #[allow(dead_code)]
 mod entry;
 

@@ -1,0 +1,7 @@
+//! The command as a user runs it.
+
+mod check;
+mod evaluate;
+mod fetch;
+mod local;
+mod profile;

@@ -1,0 +1,9 @@
+//! The simulator from outside: against theory, under faults, with bad input.
+
+mod bad_input;
+mod common;
+mod conserves;
+mod evaluate;
+mod mutations;
+mod policies;
+mod queues;

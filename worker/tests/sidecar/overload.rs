@@ -1,0 +1,49 @@
+//! New sessions while objectives cannot be met: here no step is as short as the objective.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
+
+use crate::cluster::client::{assistant, user};
+use crate::cluster::{Cluster, Plan, eventually};
+use serde_json::json;
+
+async fn start(overload: &str) -> Cluster {
+    let cluster = Cluster::start(Plan::new(2, 1).flags(&[overload, "--slo-itl=1ns"])).await;
+    // A member that has told nothing is taken for idle.
+    let client = cluster.client(0);
+    eventually("a session meets the overload", || async {
+        let answer = client.chat("probe", &[user("hello")], json!({"max_tokens": 1})).await;
+        answer.status == 429 || !answer.header("x-ampd-overload").is_empty()
+    })
+    .await;
+    cluster
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_sessions_are_refused_and_others_are_not() {
+    let cluster = start("--overload=shed").await;
+    let refused = cluster.client(1).chat("new", &[user("hello")], json!({})).await;
+    assert_eq!(refused.status, 429, "{}", refused.text);
+    assert_eq!(refused.json()["error"]["type"], "rate_limit_error");
+    assert_eq!((refused.header("x-ampd-overload"), refused.header("retry-after")), ("shed", "1"));
+    // It was let in once, whoever has forgotten that.
+    let messages = [user("hello"), assistant("what?"), user("hello again")];
+    for sidecar in [0, 1, 0] {
+        let answer = cluster.client(sidecar).chat("old", &messages, json!({})).await;
+        assert_eq!(answer.status, 200, "{}", answer.text);
+    }
+    assert!(cluster.sum("ampd_admissions_total", &[("outcome", "refused")]).await >= 1.0);
+    cluster.at_rest().await;
+    cluster.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_sessions_are_let_in_behind_all_others_and_told_so() {
+    let cluster = start("--overload=bestEffort").await;
+    for round in 1..=2 {
+        let answer = cluster.client(round % 2).chat("new", &[user("hello")], json!({})).await;
+        assert_eq!((answer.status, answer.header("x-ampd-overload")), (200, "bestEffort"), "{}", answer.text);
+        assert_eq!(answer.header("x-ampd-round"), round.to_string());
+    }
+    cluster.at_rest().await;
+    cluster.stop().await;
+}

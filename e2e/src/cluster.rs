@@ -1,4 +1,4 @@
-//! The cluster that `cargo xtask e2e` starts, for tests named `cluster_*`: it runs them in the cluster's network.
+//! The cluster that `cargo xtask e2e` starts, for the tests in `tests/cluster`: it runs them in the cluster's network.
 
 mod diagnosis;
 mod namespace;

@@ -8,7 +8,7 @@ use crate::equipment::equip;
 const PURPOSE: &str = "test";
 /// The tests' files. They are ignored where there is no cluster.
 const TESTS: [&str; 7] =
-    ["test", "--release", "--workspace", "--locked", "--no-fail-fast", "--test", "cluster_*"];
+    ["test", "--release", "--workspace", "--locked", "--no-fail-fast", "--test", "cluster"];
 
 /// Starts a cluster, runs the tests whose names contain one of `filters`, or all, and takes the cluster down in any case.
 pub(crate) fn run_tests(filters: &[String]) -> anyhow::Result<()> {

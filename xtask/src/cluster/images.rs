@@ -14,7 +14,7 @@ use crate::command::{cargo, root, run};
 /// What builds the programs, and the tests on a cluster: dependencies have other features when tests are built, and a
 /// build of the programs alone would compile much twice.
 pub(crate) const BUILD: [&str; 7] =
-    ["build", "--release", "--workspace", "--locked", "--bins", "--test", "cluster_*"];
+    ["build", "--release", "--workspace", "--locked", "--bins", "--test", "cluster"];
 /// The folders of the packages whose programs go into images; the targets of the Dockerfile are named like them.
 const PACKAGES: [&str; 2] = ["worker", "operator"];
 /// The image's file in its folder of the cache.

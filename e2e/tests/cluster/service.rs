@@ -21,13 +21,11 @@ use kube::runtime::watcher::{self, Event, watcher};
 use kube::{Api, Config, ResourceExt as _};
 use rustix::process::Signal;
 use serde_json::json;
-use tokio::sync::Mutex;
 
-/// One at a time: each has several engines, and machines are small.
-static ONE: Mutex<()> = Mutex::const_new(());
+use crate::ONE;
 
 const LIMIT: Duration = Duration::from_mins(3);
-const SERVICE: &str = include_str!("../../manifests/smollm2.yaml");
+const SERVICE: &str = include_str!("../../../manifests/smollm2.yaml");
 
 /// The example manifest with one prefill worker.
 fn manifest() -> String {

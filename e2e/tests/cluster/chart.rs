@@ -12,8 +12,10 @@ use anyhow::ensure;
 use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
 use kube::Api;
 
+use crate::ONE;
+
 const LIMIT: Duration = Duration::from_mins(3);
-const SERVICE: &str = include_str!("../../manifests/smollm2.yaml");
+const SERVICE: &str = include_str!("../../../manifests/smollm2.yaml");
 
 fn plan(session: &str) -> Plan<'_> {
     Plan { session, conversations: 2, rounds: 2, max_tokens: 16, gaps: false }
@@ -48,6 +50,7 @@ fn previous_chart(folder: &Path) -> anyhow::Result<Option<PathBuf>> {
 #[tokio::test]
 #[ignore = "needs the cluster of `cargo xtask e2e`"]
 async fn the_release_is_upgraded_tested_and_rolled_back_while_a_service_serves() -> anyhow::Result<()> {
+    let _one = ONE.lock().await;
     let chart = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/ampd");
     let folder = tempfile::tempdir()?;
     let previous = previous_chart(folder.path())?;

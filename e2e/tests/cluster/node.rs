@@ -7,6 +7,8 @@ use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Pod};
 use kube::Api;
 
+use crate::ONE;
+
 const LIMIT: Duration = Duration::from_mins(2);
 /// What the restricted Pod Security Standard asks of every container.
 const RESTRICTED: &str = "{allowPrivilegeEscalation: false, readOnlyRootFilesystem: true, \
@@ -35,6 +37,7 @@ spec:
 #[tokio::test]
 #[ignore = "needs the cluster of `cargo xtask e2e`"]
 async fn the_node_is_ready_and_has_accelerators() -> anyhow::Result<()> {
+    let _one = ONE.lock().await;
     let nodes = Api::<Node>::all(connect().await?);
     let node = wait_for(&nodes, "node-1", "is ready", LIMIT, state::node_ready).await?.unwrap();
     let status = node.status.unwrap();
@@ -47,6 +50,7 @@ async fn the_node_is_ready_and_has_accelerators() -> anyhow::Result<()> {
 #[tokio::test]
 #[ignore = "needs the cluster of `cargo xtask e2e`"]
 async fn pods_find_services_by_name_and_reach_them() -> anyhow::Result<()> {
+    let _one = ONE.lock().await;
     with_namespace(async |namespace| {
         // The shell's own redirection is all there is in the image to open a connection with.
         let script = "getent hosts kubernetes.default.svc.cluster.local && \
@@ -63,6 +67,7 @@ async fn pods_find_services_by_name_and_reach_them() -> anyhow::Result<()> {
 #[tokio::test]
 #[ignore = "needs the cluster of `cargo xtask e2e`"]
 async fn accelerators_are_counted() -> anyhow::Result<()> {
+    let _one = ONE.lock().await;
     with_namespace(async |namespace| {
         namespace.apply(&pod("first", "sleep 600", 5)).await?;
         namespace.wait_for("first", "is ready", LIMIT, state::pod_ready).await?;
@@ -82,6 +87,7 @@ async fn accelerators_are_counted() -> anyhow::Result<()> {
 #[tokio::test]
 #[ignore = "needs the cluster of `cargo xtask e2e`"]
 async fn a_deployment_with_a_native_sidecar_rolls_out() -> anyhow::Result<()> {
+    let _one = ONE.lock().await;
     with_namespace(async |namespace| {
         let serve = "trap 'exit 0' TERM; touch /tmp/up; while true; do sleep 0.1; done";
         let deployment = format!(
@@ -131,6 +137,7 @@ spec:
 #[tokio::test]
 #[ignore = "needs the cluster of `cargo xtask e2e`"]
 async fn pods_that_ask_for_more_are_refused() -> anyhow::Result<()> {
+    let _one = ONE.lock().await;
     with_namespace(async |namespace| {
         let root = pod("root", "true", 0).replace("runAsNonRoot: true", "runAsNonRoot: false");
         let error = format!("{:#}", namespace.apply(&root).await.unwrap_err());

@@ -12,6 +12,8 @@ mod pod_trouble;
 pub mod reconcile;
 mod secrets;
 mod sidecars;
+pub mod slo;
 mod subset;
 pub mod update_status;
 pub mod validate;
+mod verdict;

@@ -3,6 +3,7 @@
 
 mod admission;
 mod args;
+mod attainment;
 mod auth;
 mod bound;
 mod choice;

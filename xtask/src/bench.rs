@@ -27,11 +27,16 @@ pub(crate) fn run_benches(names: &[String]) -> anyhow::Result<()> {
             return steps.finish();
         }
     }
+    let wanted =
+        |name: &&String| names.contains(name) || (names.is_empty() && !LONG.contains(&name.as_str()));
+    let wanted: Vec<_> = known.iter().filter(wanted).collect();
     let mut equipped = cargo(&[]);
-    crate::equipment::equip(&mut equipped, &["build", "--release", "--workspace", "--bins", "--locked"])?;
-    let wanted = |name: &String| names.contains(name) || (names.is_empty() && !LONG.contains(&name.as_str()));
+    // Dependencies have other features where benches are built: the programs alone would be compiled twice.
+    let mut build = vec!["build", "--release", "--workspace", "--bins", "--locked"];
+    build.extend(wanted.iter().flat_map(|name| ["--bench", name.as_str()]));
+    crate::equipment::equip(&mut equipped, &build)?;
     let environment: Vec<_> = equipped.get_envs().collect();
-    for name in known.iter().filter(|name| wanted(name)) {
+    for name in wanted {
         steps.step(name, || {
             let mut bench = cargo(&["bench", "--workspace", "--locked", "--bench", name]);
             // Those without a value are taken away, as from every command here.

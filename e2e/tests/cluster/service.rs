@@ -105,6 +105,12 @@ async fn nothing_fails_while_a_service_changes() -> anyhow::Result<()> {
         let rounds = rounds?;
         eprintln!("{rounds} rounds, 0 failed");
         assert!(rounds >= 16, "{rounds} rounds");
+        let measured = |service: &AMPDService| service.status.clone()?.slo;
+        let told =
+            |service: Option<&AMPDService>| service.and_then(measured).is_some_and(|slo| slo.rounds > 0);
+        namespace.wait_for("smollm2", "tells of its rounds", LIMIT, told).await?;
+        let service = namespace.api::<AMPDService>().get("smollm2").await?;
+        eprintln!("{:?}; {:?}", measured(&service), condition(Some(&service), "SLOMet"));
         Ok(())
     })
     .await

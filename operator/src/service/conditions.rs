@@ -14,31 +14,13 @@ use super::dereference::Observed;
 use super::kinds::Kind;
 use super::observed::{is_ready, label, role_of};
 use super::pod_trouble::{Trouble, WAITING, trouble};
+use super::slo::{Measured, slo_met};
 use super::validate::Validated;
-use crate::condition::{ConditionType, Holds, NewCondition, Reason};
+use super::verdict::Verdict;
+use crate::condition::{ConditionType, Holds, Reason};
 
 /// Workers of a changed template take the place of the present ones.
 const ROLLING: Reason = Reason::new("Rolling");
-
-/// A condition's state with its reason.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Verdict {
-    holds: Holds,
-    reason: Reason,
-    message: String,
-}
-
-impl Verdict {
-    fn new(holds: Holds, reason: Reason, message: impl Into<String>) -> Self {
-        Self { holds, reason, message: message.into() }
-    }
-
-    /// The condition of type `kind` for the object's `generation`.
-    pub(crate) fn into_condition(self, kind: ConditionType, generation: Option<i64>) -> NewCondition {
-        let Self { holds, reason, message } = self;
-        NewCondition { kind, holds, reason, message, observed_generation: generation }
-    }
-}
 
 /// What there is of a role.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -85,11 +67,13 @@ fn updated_replicas(deployment: &Deployment) -> i32 {
     current.and_then(|status| status.updated_replicas).unwrap_or(0)
 }
 
-/// All conditions, each with its type.
+/// All conditions, each with its type. `met_before` is whether the objectives were met until now, where that is known.
 pub(crate) fn verdicts(
     validated: &Validated,
     observed: &Observed,
     plan: &Plan,
+    measured: &Measured,
+    met_before: Option<bool>,
 ) -> Vec<(ConditionType, Verdict)> {
     let decode = role(validated, observed, plan, Role::Decode);
     let prefill = role(validated, observed, plan, Role::Prefill);
@@ -99,14 +83,7 @@ pub(crate) fn verdicts(
         (ConditionType::PrefillReady, prefill),
         (ConditionType::DecodeReady, decode),
         (ConditionType::Planned, planned(validated.planner)),
-        (
-            ConditionType::SloMet,
-            Verdict::new(
-                Holds::Unknown,
-                const { Reason::new("NotMeasured") },
-                "the operator does not read the service's metrics yet",
-            ),
-        ),
+        (ConditionType::SloMet, slo_met(measured, &validated.service.slo, met_before)),
         (ConditionType::Draining, draining(plan)),
     ]
 }

@@ -1,6 +1,5 @@
 //! The steps one after the other.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
 use ampd_api::{AMPDService, AMPDServiceStatus};
@@ -12,9 +11,10 @@ use super::apply::Writer;
 use super::build::{Plan, build};
 use super::dereference::{Observed, dereference};
 use super::drain::since;
+use super::observed::is_ready;
 use super::secrets::{self, Issued};
-use super::sidecars::{Sidecars, SidecarsError};
-use super::update_status;
+use super::sidecars::{Sidecars, SidecarsError, Told};
+use super::update_status::{self, Seen};
 use super::validate::{Validated, validate};
 use crate::condition::{ConditionType, Reason};
 use crate::context::Context;
@@ -22,6 +22,8 @@ use crate::error::ReconcileError;
 
 /// How soon a service is looked at again when nothing happens.
 const AT_REST: Duration = Duration::from_mins(5);
+/// How soon while it serves: nothing else tells how its rounds do.
+const MEASURED: Duration = Duration::from_mins(1);
 /// How soon while pods drain.
 const DRAINING: Duration = Duration::from_secs(1);
 /// How soon while something that it refers to is missing: nothing tells when it is there.
@@ -71,8 +73,8 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Fa
     let validated = validate(resource, &observed)?;
 
     let issued = secrets::issue(resource, &observed.secrets, context.certificates, SystemTime::now())?;
-    let told = |kind, verb| context.wrote(kind, verb);
-    let writer = Writer::new(client, resource, &told);
+    let count = |kind, verb| context.wrote(kind, verb);
+    let writer = Writer::new(client, resource, &count);
     writer.secrets(&issued.write).await?;
     if !issued.renewed.is_empty() {
         let note =
@@ -80,13 +82,16 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Fa
         context.tell(resource, EventType::Normal, const { Reason::new("CertificatesRenewed") }, note);
     }
 
-    let sidecars = if drains(&validated, &observed) { sidecars(resource, context, &issued) } else { None };
-    let held = match &sidecars {
-        Some(sidecars) => sidecars.held(observed.pods_of(Role::Decode)).await,
-        None => BTreeMap::new(),
+    let serving = observed.pods_of(Role::Decode).filter(|pod| is_ready(pod)).count();
+    let asks = serving > 0 || drains(&validated, &observed);
+    let sidecars = if asks { sidecars(resource, context, &issued) } else { None };
+    let mut told = match &sidecars {
+        Some(sidecars) => sidecars.ask(observed.pods_of(Role::Decode)).await,
+        None => Told::default(),
     };
+    told.measured.asked = serving;
     let now = jiff::Timestamp::now();
-    let plan = build(resource, &validated, &observed, &context.settings, &held, now);
+    let plan = build(resource, &validated, &observed, &context.settings, &told.held, now);
     let mut written = writer.plan(&plan, &observed).await;
     // Pods of the templates until now may still need them.
     if plan.apply.is_empty() && written.is_ok() {
@@ -94,7 +99,8 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Fa
     }
     tell_sidecars(sidecars.as_ref(), &plan, &observed).await;
 
-    let status = update_status::status(resource, &validated, &observed, &plan, &context.settings, now);
+    let seen = Seen { validated: &validated, observed: &observed, plan: &plan, measured: &told.measured };
+    let status = update_status::status(resource, &seen, &context.settings, now);
     if let Err(error) = written {
         return Err(Failure { error, status: Some(Box::new(status)) });
     }
@@ -109,14 +115,16 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Fa
     tell_changes(resource, &status, &validated, &plan, context);
     Ok(if !plan.drain.draining.is_empty() {
         DRAINING
-    } else if observed.missing.is_empty() {
-        AT_REST
-    } else {
+    } else if !observed.missing.is_empty() {
         MISSING
+    } else if serving > 0 {
+        MEASURED
+    } else {
+        AT_REST
     })
 }
 
-/// Whether decode pods are to go, or are on their way out: only then is there something to say to sidecars.
+/// Whether decode pods are to go, or are on their way out: then there is something to say to sidecars.
 fn drains(validated: &Validated, observed: &Observed) -> bool {
     let wanted = &validated.facts.replicas;
     let present = observed.replicas(&validated.newest, wanted);
@@ -169,6 +177,14 @@ fn tell_changes(
         };
         context.tell(resource, severity, word, format!("{reason}: {message}"));
     }
+    if let Some((met, note)) = slo_changed(&before, status) {
+        let (severity, word) = if met {
+            (EventType::Normal, const { Reason::new("SLOMet") })
+        } else {
+            (EventType::Warning, const { Reason::new("SLOMissed") })
+        };
+        context.tell(resource, severity, word, note);
+    }
     if before.active_revision.is_some() && before.active_revision != status.active_revision {
         let (old, new) =
             (before.active_revision.unwrap_or_default(), status.active_revision.clone().unwrap_or_default());
@@ -191,4 +207,12 @@ fn tell_changes(
     for remark in &validated.remarks {
         context.tell(resource, EventType::Warning, const { Reason::new("Clamped") }, remark.clone());
     }
+}
+
+/// Whether the objectives are met again, or no more, and what there is to say of it. That they are met at first is no news.
+fn slo_changed(before: &AMPDServiceStatus, status: &AMPDServiceStatus) -> Option<(bool, String)> {
+    let (was, is) = (update_status::slo_met(before), update_status::slo_met(status)?);
+    let news = if is { was == Some(false) } else { was != Some(false) };
+    let found = status.conditions.iter().find(|found| found.type_ == ConditionType::SloMet.as_str())?;
+    news.then(|| (is, format!("{}: {}", found.reason, found.message)))
 }

@@ -1,4 +1,4 @@
-//! What the operator asks sidecars: what their workers hold, and to take nothing new.
+//! What the operator asks sidecars: what their workers hold, how their clients' rounds did, and to take nothing new.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,11 +12,14 @@ use kube::ResourceExt as _;
 use reqwest::Method;
 
 use super::drain::Held;
+use super::slo::{Measured, Rounds};
 
 /// How long a sidecar may take to answer.
 const DEADLINE: Duration = Duration::from_secs(2);
+/// How long all of them may take together; what has not come by then is left out.
+const TOGETHER: Duration = Duration::from_secs(5);
 /// Sidecars asked at once.
-const AT_ONCE: usize = 16;
+const AT_ONCE: usize = 64;
 const STATUS: &str = "/internal/v1/status";
 const DRAIN: &str = "/internal/v1/drain";
 
@@ -36,6 +39,15 @@ pub enum SidecarsError {
     Http(#[from] reqwest::Error),
 }
 
+/// What sidecars said.
+#[derive(Debug, Default)]
+pub struct Told {
+    /// By pod.
+    pub held: BTreeMap<String, Held>,
+    /// Together.
+    pub measured: Measured,
+}
+
 #[derive(serde::Deserialize)]
 struct Status {
     draining: bool,
@@ -48,10 +60,14 @@ struct Status {
     sessions_left: u64,
     #[serde(default)]
     sessions_moved: u64,
+    // Those count no rounds either.
+    attainment: Option<Rounds>,
+    #[serde(default)]
+    window_s: u64,
 }
 
-impl From<Status> for Held {
-    fn from(status: Status) -> Self {
+impl From<&Status> for Held {
+    fn from(status: &Status) -> Self {
         Self {
             rounds: status.open_rounds,
             kv_tokens: status.held_kv_tokens,
@@ -82,17 +98,25 @@ impl Sidecars {
         Ok(Self { http })
     }
 
-    /// What the decode pods hold. One that does not answer is left out.
-    pub async fn held(&self, pods: impl Iterator<Item = &Pod>) -> BTreeMap<String, Held> {
+    /// What the decode pods hold, and how their clients' rounds did. One that does not answer is left out.
+    pub async fn ask<'a>(&self, pods: impl Iterator<Item = &'a Pod>) -> Told {
         let asked: Vec<_> = pods.filter_map(|pod| Some((pod.name_any(), address(pod, STATUS)?))).collect();
-        let answers = asked.into_iter().map(|(name, address)| self.ask(name, address));
-        let found: Vec<_> = futures::stream::iter(answers).buffer_unordered(AT_ONCE).collect().await;
-        found.into_iter().flatten().collect()
+        let answers = asked.into_iter().map(|(name, address)| self.ask_one(name, address));
+        let answers = futures::stream::iter(answers).buffer_unordered(AT_ONCE);
+        let found: Vec<_> = answers.take_until(tokio::time::sleep(TOGETHER)).collect().await;
+        let mut told = Told::default();
+        for (name, status) in found.into_iter().flatten() {
+            told.held.insert(name, Held::from(&status));
+            if let Some(rounds) = &status.attainment {
+                told.measured.add(rounds, status.window_s);
+            }
+        }
+        told
     }
 
-    async fn ask(&self, name: String, address: String) -> Option<(String, Held)> {
-        let status: Status = self.http.get(address).send().await.ok()?.json().await.ok()?;
-        Some((name, status.into()))
+    async fn ask_one(&self, name: String, address: String) -> Option<(String, Status)> {
+        let status = self.http.get(address).send().await.ok()?.json().await.ok()?;
+        Some((name, status))
     }
 
     /// Has pods take nothing new, or take it again. A pod that does not answer is asked again at the next reconcile.
@@ -137,7 +161,7 @@ mod tests {
                 status["sessions_left"] = 2.into();
                 status["sessions_moved"] = 3.into();
             }
-            Held::from(serde_json::from_value::<Status>(status).unwrap())
+            Held::from(&serde_json::from_value::<Status>(status).unwrap())
         };
         assert!(held(false, Some(false)).moving && held(true, Some(true)).moving);
         let done = Held { rounds: 1, kv_tokens: 64, moving: false, left: 2, moved: 3 };

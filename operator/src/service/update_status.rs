@@ -18,6 +18,7 @@ use super::conditions::{count, verdicts};
 use super::dereference::Observed;
 use super::gates;
 use super::observed::label;
+use super::slo::Measured;
 use super::validate::Validated;
 use crate::calls::call;
 use crate::condition::{self, ConditionType, Holds, NewCondition};
@@ -26,19 +27,43 @@ use crate::error::{ReconcileError, chain};
 /// Who owns the status: another one than of the children, so that neither takes the other's fields away.
 pub const MANAGER: &str = "ampd-operator-status";
 
+/// What a reconcile has seen and decided.
+#[derive(Debug, Clone, Copy)]
+pub struct Seen<'a> {
+    /// What is wanted.
+    pub validated: &'a Validated,
+    /// What there was.
+    pub observed: &'a Observed,
+    /// What was to be done.
+    pub plan: &'a Plan,
+    /// What sidecars said of their rounds.
+    pub measured: &'a Measured,
+}
+
+/// Whether a status says that the objectives are met; `None` where it cannot say.
+pub(crate) fn slo_met(status: &AMPDServiceStatus) -> Option<bool> {
+    let found = status.conditions.iter().find(|found| found.type_ == ConditionType::SloMet.as_str())?;
+    match found.status.as_str() {
+        "True" => Some(true),
+        "False" => Some(false),
+        _ => None,
+    }
+}
+
 /// The status that follows from a reconcile.
 #[must_use]
 pub fn status(
     resource: &AMPDService,
-    validated: &Validated,
-    observed: &Observed,
-    plan: &Plan,
+    seen: &Seen<'_>,
     settings: &Settings,
     now: Timestamp,
 ) -> AMPDServiceStatus {
+    let Seen { validated, observed, plan, measured } = *seen;
     let (name, namespace) = (resource.name_any(), resource.namespace().unwrap_or_default());
-    let mut conditions = resource.status.clone().unwrap_or_default().conditions;
-    for (kind, verdict) in verdicts(validated, observed, plan) {
+    let before = resource.status.clone().unwrap_or_default();
+    let met_before = slo_met(&before);
+    let mut conditions = before.conditions;
+    for (kind, verdict) in verdicts(validated, observed, plan, measured, met_before) {
         let made = verdict.into_condition(kind, resource.metadata.generation);
         condition::set(&mut conditions, made, now);
     }
@@ -57,7 +82,7 @@ pub fn status(
         } else {
             0
         },
-        slo: None,
+        slo: measured.status(),
         active_revision: validated.facts.active_revision.clone(),
         draining: plan.drain.draining.clone(),
     }

@@ -1,4 +1,4 @@
-//! Files that are generated from the code: `UPDATE=1 cargo test -p ampd-operator --test generated` writes them.
+//! Files that are generated from the code: `UPDATE=1 cargo test -p ampd-operator --test operator generated` writes them.
 
 #![allow(clippy::unwrap_used, reason = "a failed unwrap fails the test")]
 
@@ -22,7 +22,7 @@ fn check(path: &str, text: &str) {
         std::fs::write(&file, text).unwrap();
     }
     let found = std::fs::read_to_string(&file).unwrap_or_default();
-    assert!(found == text, "{path} is stale: UPDATE=1 cargo test -p ampd-operator --test generated");
+    assert!(found == text, "{path} is stale: UPDATE=1 cargo test -p ampd-operator --test operator generated");
 }
 
 #[test]

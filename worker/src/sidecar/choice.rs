@@ -8,6 +8,7 @@ use tokio::sync::{Semaphore, mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::args::OnRemoteFailure;
+use super::attainment::Ended;
 use super::naming::{SessionName, companion};
 use super::record::Record;
 use super::resolve::Failed;
@@ -88,6 +89,9 @@ impl RoundContext {
             Err(refusal) => {
                 let refused = !refusal.lost && refusal.error.code.status().as_u16() != 500;
                 record.end(if refused { "refused" } else { "error" });
+                if let Some(ended) = Ended::with(&refusal) {
+                    self.shared.attainment.ended(ended);
+                }
                 // Fails only when the client is gone.
                 let _ = events.send((choice.index, ChoiceEvent::Failed(refusal))).await;
             }

@@ -7,6 +7,7 @@ use axum::extract::State;
 use axum::routing::{get, post};
 use axum::{Json, Router};
 
+use super::attainment::WINDOW_S;
 use super::moves::Progress;
 use super::state::Shared;
 use super::wire::{DRAIN, DrainStatus, STATUS};
@@ -63,6 +64,8 @@ impl Shared {
             sessions_left: left,
             sessions_moved: moved,
             sessions_skipped: skipped,
+            attainment: self.attainment.counts(),
+            window_s: WINDOW_S,
         }
     }
 }

@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use ampd_telemetry::table::sidecar::round_class;
 
+use super::attainment::Ended;
 use super::choice::RoundContext;
 use super::wire::Decided;
 use crate::protocol::{Fallback, PrefillPlace, RoundDone, RoundEvent};
@@ -103,6 +104,7 @@ impl Record {
                 self.context.shared.metrics.rounds_attained.with([objective]).inc();
             }
         }
+        self.context.shared.attainment.ended(Ended::Answered { ttft, itl, place: self.place });
     }
 
     fn log(&self, outcome: &'static str, ttft_s: Option<f64>, itl_s: Option<f64>) {

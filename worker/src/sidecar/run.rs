@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::args::Args;
+use super::attainment::Attainment;
 use super::clients::Clients;
 use super::clock::Clock;
 use super::config::{self, Config, Workers};
@@ -99,6 +100,7 @@ pub async fn start(args: Args, shutdown: CancellationToken) -> Result<Running, S
     let shared = Arc::new(Shared {
         clock,
         metrics,
+        attainment: Attainment::new(clock),
         clients,
         keys: ArcSwap::from_pointee(config.keys.clone()),
         topology,

@@ -10,6 +10,7 @@ use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::attainment::Attainment;
 use super::auth::Keys;
 use super::clients::Clients;
 use super::clock::Clock;
@@ -40,6 +41,8 @@ pub(super) struct Shared {
     pub config: Config,
     pub clock: Clock,
     pub metrics: SidecarMetrics,
+    /// How clients' rounds did lately.
+    pub attainment: Attainment,
     pub clients: Clients,
     /// Who may use the API now.
     pub keys: ArcSwap<Keys>,

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::attainment::Counts;
 use crate::protocol::{ErrorDetail, OpenRound, PrefillPlace, RoundEvent};
 
 /// `POST` with [`Resolve`], answered by [`Binding`].
@@ -167,7 +168,7 @@ pub(super) struct MemberStatus {
     pub age_ms: u64,
 }
 
-/// What a controller needs to know before it ends a decode worker with its sidecar.
+/// What a controller needs to know: of the service's objectives, and before it ends a decode worker with its sidecar.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct DrainStatus {
     /// The decode worker.
@@ -192,4 +193,8 @@ pub(super) struct DrainStatus {
     pub sessions_moved: u64,
     /// Sessions that could not: their next round computes their history anew.
     pub sessions_skipped: u64,
+    /// How the rounds of this sidecar's clients did in the last `window_s` seconds.
+    pub attainment: Counts,
+    /// Seconds.
+    pub window_s: u64,
 }

@@ -65,6 +65,14 @@ pub struct RoleStatus {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SloStatus {
-    /// Of both objectives, percent with one decimal.
+    /// Of both objectives, percent with one decimal. Rounds that failed or were turned away are not among them.
     pub attained_percent: String,
+    /// Of the time to the first token alone.
+    pub ttft_percent: String,
+    /// Of the time between tokens alone.
+    pub itl_percent: String,
+    /// Rounds that ended in the window, but for those that clients took back.
+    pub rounds: i64,
+    /// How far back they go.
+    pub window_seconds: i32,
 }

@@ -1,5 +1,7 @@
 //! A small deployment for tests.
 
+#![allow(clippy::unwrap_used, reason = "a helper's failure is the test's")]
+
 use ampd_perfmodel::{DecodeSegment, PerfModel, PrefillSegment, Transfer};
 use ampd_scheduler::Slo;
 use ampd_simulator::Setup;

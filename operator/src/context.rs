@@ -16,6 +16,7 @@ use crate::error::{ReconcileError, chain};
 use crate::health::Health;
 use crate::report::Reports;
 use crate::service::dereference::Capabilities;
+use crate::service::measurements::Measurements;
 
 /// What every reconcile has at hand.
 pub struct Context {
@@ -31,6 +32,8 @@ pub struct Context {
     pub health: Arc<Health>,
     /// Writes events.
     pub reports: Reports,
+    /// What sidecars said of their rounds.
+    pub measurements: Measurements,
     /// What the cluster knows; looked at again now and then.
     pub known: RwLock<Capabilities>,
 }

@@ -120,6 +120,7 @@ async fn lead(
 
     let (reports, reporting) = report::start(client.clone(), "ampd-operator", &args.name, metrics.clone());
     let context = Arc::new(Context {
+        measurements: crate::service::measurements::Measurements::default(),
         known: RwLock::new(capabilities::ask(&client).await.unwrap_or_default()),
         client: client.clone(),
         settings: args.settings(),

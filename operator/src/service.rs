@@ -7,6 +7,7 @@ pub mod dereference;
 pub mod drain;
 pub mod gates;
 pub mod kinds;
+pub mod measurements;
 mod observed;
 mod pod_trouble;
 pub mod reconcile;

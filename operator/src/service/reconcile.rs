@@ -1,6 +1,6 @@
 //! The steps one after the other.
 
-use std::time::{Duration, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 use ampd_api::{AMPDService, AMPDServiceStatus};
 use ampd_render::Role;
@@ -14,6 +14,7 @@ use super::drain::since;
 use super::observed::is_ready;
 use super::secrets::{self, Issued};
 use super::sidecars::{Sidecars, SidecarsError, Told};
+use super::slo::Measured;
 use super::update_status::{self, Seen};
 use super::validate::{Validated, validate};
 use crate::condition::{ConditionType, Reason};
@@ -83,13 +84,23 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Fa
     }
 
     let serving = observed.pods_of(Role::Decode).filter(|pod| is_ready(pod)).count();
-    let asks = serving > 0 || drains(&validated, &observed);
+    let (uid, asked_at) = (resource.uid().unwrap_or_default(), Instant::now());
+    let fresh = context.measurements.fresh(&uid, asked_at);
+    let asks = drains(&validated, &observed) || (serving > 0 && fresh.is_none());
     let sidecars = if asks { sidecars(resource, context, &issued) } else { None };
-    let mut told = match &sidecars {
-        Some(sidecars) => sidecars.ask(observed.pods_of(Role::Decode)).await,
+    let told = match &sidecars {
+        Some(sidecars) => sidecars.ask(observed.pods_of(Role::Decode), &validated.service.slo).await,
         None => Told::default(),
     };
-    told.measured.asked = serving;
+    let measured = match fresh {
+        _ if serving == 0 => Measured::default(),
+        Some(measured) => measured,
+        None => {
+            let measured = Measured { asked: serving, ..told.measured };
+            context.measurements.keep(&uid, measured, asked_at);
+            measured
+        }
+    };
     let now = jiff::Timestamp::now();
     let plan = build(resource, &validated, &observed, &context.settings, &told.held, now);
     let mut written = writer.plan(&plan, &observed).await;
@@ -99,7 +110,7 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Fa
     }
     tell_sidecars(sidecars.as_ref(), &plan, &observed).await;
 
-    let seen = Seen { validated: &validated, observed: &observed, plan: &plan, measured: &told.measured };
+    let seen = Seen { validated: &validated, observed: &observed, plan: &plan, measured: &measured };
     let status = update_status::status(resource, &seen, &context.settings, now);
     if let Err(error) = written {
         return Err(Failure { error, status: Some(Box::new(status)) });
@@ -209,10 +220,10 @@ fn tell_changes(
     }
 }
 
-/// Whether the objectives are met again, or no more, and what there is to say of it. That they are met at first is no news.
+/// Whether the objectives are met again, or no more, and what there is to say of it. Where it was not known before, the
+/// condition alone tells: rounds that come and go would make too many events.
 fn slo_changed(before: &AMPDServiceStatus, status: &AMPDServiceStatus) -> Option<(bool, String)> {
-    let (was, is) = (update_status::slo_met(before), update_status::slo_met(status)?);
-    let news = if is { was == Some(false) } else { was != Some(false) };
+    let (was, is) = (update_status::slo_met(before)?, update_status::slo_met(status)?);
     let found = status.conditions.iter().find(|found| found.type_ == ConditionType::SloMet.as_str())?;
-    news.then(|| (is, format!("{}: {}", found.reason, found.message)))
+    (was != is).then(|| (is, format!("{}: {}", found.reason, found.message)))
 }

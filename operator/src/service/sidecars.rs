@@ -1,9 +1,10 @@
 //! What the operator asks sidecars: what their workers hold, how their clients' rounds did, and to take nothing new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use ampd_api::resolved::Slo;
 use ampd_kv::tls::{Credentials, Identity, Role as Member, TlsError, TlsFiles};
 use ampd_render::{Role, ports};
 use futures::StreamExt as _;
@@ -11,7 +12,8 @@ use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use reqwest::Method;
 
-use super::drain::Held;
+use super::drain::{Held, since};
+use super::observed::{is_over, is_ready};
 use super::slo::{Measured, Rounds};
 
 /// How long a sidecar may take to answer.
@@ -64,6 +66,18 @@ struct Status {
     attainment: Option<Rounds>,
     #[serde(default)]
     window_s: u64,
+    #[serde(default)]
+    ttft_s: f64,
+    #[serde(default)]
+    itl_s: f64,
+}
+
+impl Status {
+    /// The rounds, if they were measured against these objectives: until a changed one has come through, they were not.
+    fn rounds_under(&self, slo: &Slo) -> Option<&Rounds> {
+        let same = |told: f64, asked: Duration| (told - asked.as_secs_f64()).abs() < 1e-6;
+        self.attainment.as_ref().filter(|_| same(self.ttft_s, slo.ttft) && same(self.itl_s, slo.itl))
+    }
 }
 
 impl From<&Status> for Held {
@@ -99,17 +113,24 @@ impl Sidecars {
     }
 
     /// What the decode pods hold, and how their clients' rounds did. One that does not answer is left out.
-    pub async fn ask<'a>(&self, pods: impl Iterator<Item = &'a Pod>) -> Told {
-        let asked: Vec<_> = pods.filter_map(|pod| Some((pod.name_any(), address(pod, STATUS)?))).collect();
+    ///
+    /// Only rounds of ready pods count, and those that had the objectives `slo`.
+    pub async fn ask<'a>(&self, pods: impl Iterator<Item = &'a Pod>, slo: &Slo) -> Told {
+        let mut pods: Vec<_> = pods.filter(|pod| !is_over(pod)).collect();
+        // Somebody waits for those on their way out.
+        pods.sort_by_key(|pod| since(pod).is_none());
+        let ready: BTreeSet<_> = pods.iter().filter(|pod| is_ready(pod)).map(|pod| pod.name_any()).collect();
+        let asked: Vec<_> =
+            pods.iter().filter_map(|pod| Some((pod.name_any(), address(pod, STATUS)?))).collect();
         let answers = asked.into_iter().map(|(name, address)| self.ask_one(name, address));
         let answers = futures::stream::iter(answers).buffer_unordered(AT_ONCE);
         let found: Vec<_> = answers.take_until(tokio::time::sleep(TOGETHER)).collect().await;
         let mut told = Told::default();
         for (name, status) in found.into_iter().flatten() {
-            told.held.insert(name, Held::from(&status));
-            if let Some(rounds) = &status.attainment {
+            if let Some(rounds) = status.rounds_under(slo).filter(|_| ready.contains(&name)) {
                 told.measured.add(rounds, status.window_s);
             }
+            told.held.insert(name, Held::from(&status));
         }
         told
     }
@@ -167,5 +188,32 @@ mod tests {
         let done = Held { rounds: 1, kv_tokens: 64, moving: false, left: 2, moved: 3 };
         assert_eq!(held(true, Some(false)), done);
         assert_eq!(held(true, None), Held { left: 0, moved: 0, ..done });
+    }
+
+    #[test]
+    fn rounds_count_under_the_objectives_that_they_had() {
+        let slo =
+            |ttft| Slo { ttft: Duration::from_millis(ttft), itl: Duration::from_millis(60), target: 0.9 };
+        let told = json!({
+            "draining": false, "open_rounds": 0, "held_kv_tokens": 0, "window_s": 300, "ttft_s": 0.2, "itl_s": 0.06,
+            "attainment": {
+                "rounds": 9, "attained": 1, "ttft_missed": 3, "ttft_missed_remote": 2, "itl_missed": 4, "turned_away": 1,
+                "failed": 1,
+            },
+        });
+        let status: Status = serde_json::from_value(told).unwrap();
+        let expected = Rounds {
+            rounds: 9,
+            attained: 1,
+            ttft_missed: 3,
+            ttft_missed_remote: 2,
+            itl_missed: 4,
+            turned_away: 1,
+            failed: 1,
+        };
+        assert_eq!(status.rounds_under(&slo(200)), Some(&expected));
+        assert_eq!(status.rounds_under(&slo(2000)), None);
+        let before = json!({"draining": false, "open_rounds": 0, "held_kv_tokens": 0});
+        assert_eq!(serde_json::from_value::<Status>(before).unwrap().rounds_under(&slo(200)), None);
     }
 }

@@ -41,7 +41,7 @@ pub struct Measured {
     pub window_s: u64,
     /// Sidecars of ready decode pods.
     pub asked: usize,
-    /// Those that answered.
+    /// Those of them that told of rounds under the present objectives.
     pub answered: usize,
 }
 
@@ -96,7 +96,7 @@ pub(crate) fn slo_met(measured: &Measured, slo: &Slo, before: Option<bool>) -> V
         return unknown(const { Reason::new("NotServing") }, "no decode worker is ready".into());
     }
     if measured.answered == 0 {
-        let message = format!("none of {} sidecars answers the operator", measured.asked);
+        let message = format!("none of {} sidecars tells of rounds under these objectives", measured.asked);
         return unknown(const { Reason::new("NotMeasured") }, message);
     }
     let Rounds { rounds, .. } = measured.rounds;
@@ -105,9 +105,10 @@ pub(crate) fn slo_met(measured: &Measured, slo: &Slo, before: Option<bool>) -> V
         let message = format!("no round ended in the last {minutes} minutes");
         return unknown(const { Reason::new("NoTraffic") }, message);
     }
-    let (percent, target) = (measured.attained_percent(), 100.0 * slo.target);
+    // A target of 55 % is not to be 55.00000000000001.
+    let (percent, target) = (measured.attained_percent(), (1e4 * slo.target).round() / 100.0);
     let silent = measured.asked.saturating_sub(measured.answered);
-    let silent = if silent == 0 { String::new() } else { format!("; {silent} sidecars do not answer") };
+    let silent = if silent == 0 { String::new() } else { format!("; {silent} sidecars do not tell") };
     let numbers = format!(
         "{percent:.1} % of {rounds} rounds in the last {minutes} minutes had their first token within {:?} and the \
          others at most {:?} apart, {target} % are to{silent}",
@@ -130,7 +131,8 @@ fn what_binds(rounds: &Rounds) -> (Reason, String) {
     let Rounds { ttft_missed, ttft_missed_remote, itl_missed, turned_away, failed, .. } = *rounds;
     let most = turned_away.max(failed).max(ttft_missed).max(itl_missed);
     if turned_away == most {
-        let words = format!("{turned_away} were turned away: more workers are needed for this load");
+        let words =
+            format!("{turned_away} were turned away: there was too much to do, or no worker was ready");
         return (const { Reason::new("Overloaded") }, words);
     }
     if failed == most {
@@ -200,6 +202,18 @@ mod tests {
     }
 
     #[test]
+    fn a_target_is_reached_with_its_very_share() {
+        for percent in 1..=100_u32 {
+            let slo = Slo { target: f64::from(percent) / 100.0, ..SLO };
+            let attained = u64::from(percent);
+            let rounds = Rounds { rounds: 100, attained, ttft_missed: 100 - attained, ..Rounds::default() };
+            let verdict = slo_met(&measured(rounds), &slo, None);
+            assert_eq!(verdict.holds, Holds::True, "{percent}");
+            assert!(verdict.message.contains(&format!(", {percent} % are to")), "{}", verdict.message);
+        }
+    }
+
+    #[test]
     fn the_reason_is_what_most_rounds_missed() {
         let base = Rounds { rounds: 100, ..Rounds::default() };
         for (rounds, reason, words) in [
@@ -236,7 +250,7 @@ mod tests {
             ("50.0", 16, 300)
         );
         assert_eq!((status.ttft_percent.as_str(), status.itl_percent.as_str()), ("62.5", "75.0"));
-        assert!(told(&sum, None).2.contains("1 sidecars do not answer"));
+        assert!(told(&sum, None).2.contains("1 sidecars do not tell"));
     }
 
     proptest! {

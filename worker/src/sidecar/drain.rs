@@ -66,6 +66,8 @@ impl Shared {
             sessions_skipped: skipped,
             attainment: self.attainment.counts(),
             window_s: WINDOW_S,
+            ttft_s: self.config.slo.ttft_s,
+            itl_s: self.config.slo.itl_s,
         }
     }
 }

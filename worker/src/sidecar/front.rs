@@ -14,6 +14,7 @@ use http::request::Parts;
 use http::{HeaderValue, StatusCode, header};
 
 use super::args::Args;
+use super::attainment::Ended;
 use super::auth::Unauthorized;
 use super::clock::unix_s;
 use super::encode::Encoder;
@@ -135,6 +136,7 @@ impl Front {
     ) -> Result<Response, ApiError> {
         let tenant = self.tenant(&parts.headers)?;
         let full = || {
+            self.shared.attainment.ended(Ended::TurnedAway);
             let message = "Too many requests are being served.";
             ApiError::unavailable("overloaded", message, Duration::from_secs(1))
         };

@@ -104,7 +104,9 @@ impl Record {
                 self.context.shared.metrics.rounds_attained.with([objective]).inc();
             }
         }
-        self.context.shared.attainment.ended(Ended::Answered { ttft, itl, place: self.place });
+        // A remote prefill that failed was late because of where it was to run.
+        let place = if self.fallback.is_some() { PrefillPlace::Remote } else { self.place };
+        self.context.shared.attainment.ended(Ended::Answered { ttft, itl, place });
     }
 
     fn log(&self, outcome: &'static str, ttft_s: Option<f64>, itl_s: Option<f64>) {

@@ -169,7 +169,7 @@ pub(super) struct MemberStatus {
 }
 
 /// What a controller needs to know: of the service's objectives, and before it ends a decode worker with its sidecar.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
 pub(super) struct DrainStatus {
     /// The decode worker.
     pub name: String,
@@ -197,4 +197,8 @@ pub(super) struct DrainStatus {
     pub attainment: Counts,
     /// Seconds.
     pub window_s: u64,
+    /// The objective of their time to the first token, seconds.
+    pub ttft_s: f64,
+    /// That of the mean time between their tokens, seconds.
+    pub itl_s: f64,
 }

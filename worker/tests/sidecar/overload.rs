@@ -2,7 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, reason = "a failed unwrap fails the test")]
 
-use crate::cluster::client::{assistant, user};
+use std::time::Duration;
+
+use crate::cluster::client::{Client, assistant, user};
 use crate::cluster::{Cluster, Plan, eventually};
 use serde_json::json;
 
@@ -28,9 +30,26 @@ async fn new_sessions_are_refused_and_others_are_not() {
     // It was let in once, whoever has forgotten that.
     let messages = [user("hello"), assistant("what?"), user("hello again")];
     for sidecar in [0, 1, 0] {
-        let answer = cluster.client(sidecar).chat("old", &messages, json!({})).await;
+        let more = json!({"max_tokens": 3, "ignore_eos": true});
+        let answer = cluster.client(sidecar).chat("old", &messages, more).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
     }
+    // A request that is the client's own fault is no round that missed its objectives.
+    let bad = json!({"max_tokens": 100_000});
+    assert_eq!(cluster.client(1).chat("old", &messages, bad).await.status, 400);
+    let (internal, mut told) = (Client::new(cluster.sidecars[1].internal), json!(null));
+    let expected = json!({
+        "rounds": 2, "attained": 0, "ttft_missed": 0, "ttft_missed_remote": 0, "itl_missed": 1, "turned_away": 1, "failed": 0,
+    });
+    for _ in 0..100 {
+        told = internal.get("/internal/v1/status").await.json()["attainment"].take();
+        if told == expected {
+            break;
+        }
+        // A round is counted a moment after its answer.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(told, expected);
     assert!(cluster.sum("ampd_admissions_total", &[("outcome", "refused")]).await >= 1.0);
     cluster.at_rest().await;
     cluster.stop().await;

@@ -65,7 +65,7 @@ pub struct RoleStatus {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct SloStatus {
-    /// Of both objectives, percent with one decimal. Rounds that failed or were turned away are not among them.
+    /// Of both objectives, percent with one decimal. Rounds that failed or were turned away count as missed.
     pub attained_percent: String,
     /// Of the time to the first token alone.
     pub ttft_percent: String,

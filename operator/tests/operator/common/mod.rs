@@ -68,6 +68,7 @@ pub fn operator_with(fake: &FakeApi, known: Capabilities) -> JoinHandle<()> {
         metrics,
         health: Arc::new(Health::default()),
         reports,
+        measurements: ampd_operator::service::measurements::Measurements::default(),
         known: RwLock::new(known),
     });
     let scope = Scope { client, namespace: None };

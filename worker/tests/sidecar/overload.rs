@@ -30,7 +30,8 @@ async fn new_sessions_are_refused_and_others_are_not() {
     // It was let in once, whoever has forgotten that.
     let messages = [user("hello"), assistant("what?"), user("hello again")];
     for sidecar in [0, 1, 0] {
-        let more = json!({"max_tokens": 3, "ignore_eos": true});
+        // So many that they do not all come at once.
+        let more = json!({"max_tokens": 400, "ignore_eos": true});
         let answer = cluster.client(sidecar).chat("old", &messages, more).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
     }

@@ -153,7 +153,9 @@ async fn unnamed_conversations_that_begin_alike_share_a_name_and_do_not_wait() {
     let answers = futures::future::join_all((0..100).map(|_| ask())).await;
     let name = answers[0].header("x-ampd-session").to_owned();
     assert!(name.starts_with("auto-"), "{name}");
-    assert!(answers.iter().all(|answer| answer.status == 200 && answer.header("x-ampd-session") == name));
+    for answer in &answers {
+        assert_eq!((answer.status, answer.header("x-ampd-session")), (200, name.as_str()), "{}", answer.text);
+    }
     cluster.at_rest().await;
     cluster.stop().await;
 }

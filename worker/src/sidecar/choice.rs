@@ -181,8 +181,13 @@ impl RoundContext {
             if last {
                 choice.begun.send_replace(true);
             }
-            if events.send((choice.index, event)).await.is_err() || last {
+            let gone = events.send((choice.index, event)).await.is_err();
+            if last {
                 return Ok(());
+            }
+            if gone {
+                // The round has not ended well; whoever waits for this sees that nobody receives any more, and why.
+                return std::future::pending().await;
             }
         }
     }

@@ -16,8 +16,9 @@ use crate::topology::DecodeMember;
 
 /// Bindings kept at most.
 const MAX_SESSIONS: usize = 1 << 18;
-/// Asks for one session at once.
-const MAX_ASKS: usize = 64;
+/// Asks for one session at once: those of all choices that a sidecar serves at once. Conversations that nobody named and
+/// that begin alike are one session, and all may begin before it has a binding.
+const MAX_ASKS: usize = 8192;
 /// How long one ask waits for others of the same session.
 const TURN: Duration = Duration::from_secs(2);
 /// For a worker's acknowledgement.

@@ -150,7 +150,17 @@ async fn unnamed_conversations_that_begin_alike_share_a_name_and_do_not_wait() {
     let body =
         json!({"model": "tiny", "messages": [user(LONG)], "max_tokens": 8, "ignore_eos": true, "n": 2});
     let ask = || client.post("/v1/chat/completions", &[], &body);
-    let answers = futures::future::join_all((0..100).map(|_| ask())).await;
+    // All of them are there before the first one's binding is acknowledged.
+    cluster.decode[0].gate.freeze();
+    let status = Client::new(cluster.sidecars[0].internal);
+    let thaw = async {
+        eventually("all have come", || async {
+            status.get("/internal/v1/status").await.json()["open_requests"] == 100
+        })
+        .await;
+        cluster.decode[0].gate.thaw();
+    };
+    let (answers, ()) = tokio::join!(futures::future::join_all((0..100).map(|_| ask())), thaw);
     let name = answers[0].header("x-ampd-session").to_owned();
     assert!(name.starts_with("auto-"), "{name}");
     for answer in &answers {

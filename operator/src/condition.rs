@@ -151,6 +151,12 @@ pub fn set(conditions: &mut Vec<Condition>, new: NewCondition, now: Timestamp) -
     changed || !sorted
 }
 
+/// The condition of a type, if it is there.
+#[must_use]
+pub fn find(conditions: &[Condition], kind: ConditionType) -> Option<&Condition> {
+    conditions.iter().find(|condition| condition.type_ == kind.as_str())
+}
+
 /// Where a condition stands: ours first, in their order.
 fn place(condition: &Condition) -> (usize, &str) {
     let ours = ConditionType::ALL.iter().position(|kind| kind.as_str() == condition.type_);

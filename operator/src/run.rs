@@ -16,6 +16,7 @@ use crate::error::chain;
 use crate::health::{self, Health, ServeError, Standing};
 use crate::lease::Leadership;
 use crate::report;
+use crate::service::measurements::Measurements;
 use crate::{capabilities, verify};
 
 /// The Lease's name.
@@ -120,7 +121,7 @@ async fn lead(
 
     let (reports, reporting) = report::start(client.clone(), "ampd-operator", &args.name, metrics.clone());
     let context = Arc::new(Context {
-        measurements: crate::service::measurements::Measurements::default(),
+        measurements: Measurements::default(),
         known: RwLock::new(capabilities::ask(&client).await.unwrap_or_default()),
         client: client.clone(),
         settings: args.settings(),

@@ -14,7 +14,8 @@ use super::dereference::Observed;
 use super::kinds::Kind;
 use super::observed::{is_ready, label, role_of};
 use super::pod_trouble::{Trouble, WAITING, trouble};
-use super::slo::{Measured, slo_met};
+use super::slo::slo_met;
+use super::update_status::Seen;
 use super::validate::Validated;
 use super::verdict::Verdict;
 use crate::condition::{ConditionType, Holds, Reason};
@@ -68,13 +69,8 @@ fn updated_replicas(deployment: &Deployment) -> i32 {
 }
 
 /// All conditions, each with its type. `met_before` is whether the objectives were met until now, where that is known.
-pub(crate) fn verdicts(
-    validated: &Validated,
-    observed: &Observed,
-    plan: &Plan,
-    measured: &Measured,
-    met_before: Option<bool>,
-) -> Vec<(ConditionType, Verdict)> {
+pub(crate) fn verdicts(seen: &Seen<'_>, met_before: Option<bool>) -> Vec<(ConditionType, Verdict)> {
+    let Seen { validated, observed, plan, measured } = *seen;
     let decode = role(validated, observed, plan, Role::Decode);
     let prefill = role(validated, observed, plan, Role::Prefill);
     let ready = ready(validated, observed, &decode, &prefill);

@@ -17,7 +17,7 @@ use super::sidecars::{Sidecars, SidecarsError, Told};
 use super::slo::Measured;
 use super::update_status::{self, Seen};
 use super::validate::{Validated, validate};
-use crate::condition::{ConditionType, Reason};
+use crate::condition::{self, ConditionType, Reason};
 use crate::context::Context;
 use crate::error::ReconcileError;
 
@@ -123,7 +123,7 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Fa
     {
         context.wrote("AMPDPrefillScale", "apply");
     }
-    tell_changes(resource, &status, &validated, &plan, context);
+    tell_changes(resource, &status, &seen, context);
     Ok(if !plan.drain.draining.is_empty() {
         DRAINING
     } else if !observed.missing.is_empty() {
@@ -166,16 +166,11 @@ async fn tell_sidecars(sidecars: Option<&Sidecars>, plan: &Plan, observed: &Obse
 }
 
 /// Events for what a person would want to know.
-fn tell_changes(
-    resource: &AMPDService,
-    status: &AMPDServiceStatus,
-    validated: &Validated,
-    plan: &Plan,
-    context: &Context,
-) {
+fn tell_changes(resource: &AMPDService, status: &AMPDServiceStatus, seen: &Seen<'_>, context: &Context) {
+    let Seen { validated, plan, .. } = *seen;
     let before = resource.status.clone().unwrap_or_default();
     let ready = |status: &AMPDServiceStatus| {
-        let found = status.conditions.iter().find(|found| found.type_ == ConditionType::Ready.as_str());
+        let found = condition::find(&status.conditions, ConditionType::Ready);
         found.map(|found| (found.status.clone(), found.reason.clone(), found.message.clone()))
     };
     if let Some((state, reason, message)) = ready(status)
@@ -210,7 +205,7 @@ fn tell_changes(
         context.tell(resource, EventType::Normal, const { Reason::new("Draining") }, note);
     }
     if !before.draining.is_empty() && plan.drain.draining.is_empty() {
-        let told = before.conditions.iter().find(|found| found.type_ == ConditionType::Draining.as_str());
+        let told = condition::find(&before.conditions, ConditionType::Draining);
         let last = told.map(|found| found.message.as_str()).unwrap_or_default();
         let note = format!("{} need not go or are gone; last seen: {last}", before.draining.join(", "));
         context.tell(resource, EventType::Normal, const { Reason::new("Drained") }, note);
@@ -224,6 +219,6 @@ fn tell_changes(
 /// condition alone tells: rounds that come and go would make too many events.
 fn slo_changed(before: &AMPDServiceStatus, status: &AMPDServiceStatus) -> Option<(bool, String)> {
     let (was, is) = (update_status::slo_met(before)?, update_status::slo_met(status)?);
-    let found = status.conditions.iter().find(|found| found.type_ == ConditionType::SloMet.as_str())?;
+    let found = condition::find(&status.conditions, ConditionType::SloMet)?;
     (was != is).then(|| (is, format!("{}: {}", found.reason, found.message)))
 }

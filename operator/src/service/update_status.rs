@@ -42,8 +42,7 @@ pub struct Seen<'a> {
 
 /// Whether a status says that the objectives are met; `None` where it cannot say.
 pub(crate) fn slo_met(status: &AMPDServiceStatus) -> Option<bool> {
-    let found = status.conditions.iter().find(|found| found.type_ == ConditionType::SloMet.as_str())?;
-    match found.status.as_str() {
+    match condition::find(&status.conditions, ConditionType::SloMet)?.status.as_str() {
         "True" => Some(true),
         "False" => Some(false),
         _ => None,
@@ -63,7 +62,7 @@ pub fn status(
     let before = resource.status.clone().unwrap_or_default();
     let met_before = slo_met(&before);
     let mut conditions = before.conditions;
-    for (kind, verdict) in verdicts(validated, observed, plan, measured, met_before) {
+    for (kind, verdict) in verdicts(seen, met_before) {
         let made = verdict.into_condition(kind, resource.metadata.generation);
         condition::set(&mut conditions, made, now);
     }

@@ -11,6 +11,7 @@ use ampd_operator::controller::{self, Scope};
 use ampd_operator::health::Health;
 use ampd_operator::report;
 use ampd_operator::service::dereference::Capabilities;
+use ampd_operator::service::measurements::Measurements;
 use ampd_render::{Settings, labels};
 use ampd_telemetry::OperatorMetrics;
 use kube::api::{Api, ApiResource, DynamicObject, PostParams};
@@ -68,7 +69,7 @@ pub fn operator_with(fake: &FakeApi, known: Capabilities) -> JoinHandle<()> {
         metrics,
         health: Arc::new(Health::default()),
         reports,
-        measurements: ampd_operator::service::measurements::Measurements::default(),
+        measurements: Measurements::default(),
         known: RwLock::new(known),
     });
     let scope = Scope { client, namespace: None };

@@ -105,7 +105,7 @@ fn policies(service: &Service, chunk: u32) -> Result<Policies, InputError> {
         } else {
             Order::Head { lookahead: routing.lookahead, cap: routing.postponement_cap }
         },
-        local_order: Order::Arrival,
+        local_order: base.local_order,
         moving: ours,
         pacing: if ours { base.pacing } else { Pacing::Fixed { chunk } },
         overload: match routing.overload {

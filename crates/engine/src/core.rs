@@ -12,6 +12,7 @@ mod hook;
 mod load;
 mod moves;
 mod open;
+mod order;
 mod plan;
 mod remote;
 mod request;
@@ -52,6 +53,8 @@ pub struct Engine {
     shortage: Option<Shortage>,
     /// Whether the last step left a running round waiting for a block.
     running_short: bool,
+    /// Places of the prompts that the caller wants computed first.
+    preferred: HashMap<RoundId, usize>,
     /// Most rows of prompts in a step, where the caller paces them.
     paced: Option<usize>,
     /// What the sampler writes to, kept between steps.
@@ -77,6 +80,7 @@ impl Engine {
             next_age: 0,
             shortage: None,
             running_short: false,
+            preferred: HashMap::new(),
             paced: None,
             candidates: Vec::new(),
         }

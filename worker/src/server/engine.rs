@@ -3,6 +3,7 @@
 mod core;
 mod guard;
 mod hook;
+mod local_order;
 mod pacing;
 mod snapshot;
 mod thread;
@@ -55,7 +56,8 @@ struct Inbox {
     stop: CancellationToken,
 }
 
-/// Starts the thread, with local prefills paced if so asked. It ends when `stop` is cancelled or the engine is found broken; the receiver tells which.
+/// Starts the thread, with local prefills paced and ordered by slack if so asked. It ends when `stop` is cancelled or the
+/// engine is found broken; the receiver tells which.
 ///
 /// # Errors
 /// When the system gives no thread.
@@ -71,7 +73,7 @@ pub(super) fn spawn(
     let (ended, end) = oneshot::channel();
     let inbox = Inbox { control: control_inbox, transfer: transfer_inbox, cancels, stop };
     let runtime = tokio::runtime::Handle::current();
-    let core = Core::new(engine, stats, pacing, cancel, runtime.clone());
+    let mut core = Core::new(engine, stats, pacing, cancel, runtime.clone());
     let (publish, load) = watch::channel(Arc::new(core.snapshot()));
     std::thread::Builder::new().name("engine".to_owned()).spawn(move || {
         let end = thread::run(core, inbox, &publish, &runtime);

@@ -194,6 +194,7 @@ mod tests {
             waiting: vec![prefill; MOST_TOLD + 2],
             names: (0..MOST_TOLD as u64 + 2).map(RoundId).collect(),
             at: Instant::now(),
+            order: Vec::new(),
             paced: None,
             step_s: 0.0,
         };

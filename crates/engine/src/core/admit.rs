@@ -26,32 +26,29 @@ impl Engine {
         queued || (self.running_short && !self.running.is_empty())
     }
 
-    /// Starts queued rounds, oldest first. Behind one that is short of blocks, rounds that hold all of theirs may start
-    /// all the same, since they wait for nothing else, but not for ever: after [`MAX_OVERTAKES`] of them nobody starts
-    /// before the older one, and it takes what younger queued rounds hold.
-    pub(super) fn start_queued(
+    /// Goes on with prompts that run and starts queued rounds, in the order of [`Self::prompts`]. Behind one that is short of
+    /// blocks, rounds that hold all of theirs may start all the same, since they wait for nothing else, but not for ever:
+    /// after [`MAX_OVERTAKES`] of them nobody starts before the older one, and it takes what younger queued rounds hold.
+    pub(super) fn add_prompts(
         &mut self,
         budget: &mut Budget,
         parts: &mut Vec<Part>,
         report: &mut StepReport,
     ) {
-        let queue: Vec<(u64, RoundId)> = self.waiting.iter().map(|(&age, &id)| (age, id)).collect();
         let mut short = None;
-        for (age, id) in queue {
-            if budget.rows == 0 || self.running.len() >= self.options.max_running {
-                return;
-            }
-            // What would get no row need not take blocks yet.
-            if budget.prompts == 0 && self.remaining(id) > 1 {
+        for (age, id) in self.prompts() {
+            if self.running.contains_key(&age) {
+                self.add_part(id, budget, parts, report);
                 continue;
             }
-            if short.is_some() {
-                if self.patience_is_over() {
-                    break;
-                }
-                if !self.rounds.get(&id).is_some_and(Round::has_room) {
-                    continue;
-                }
+            // What would get no row need not take blocks yet.
+            let full = budget.rows == 0 || self.running.len() >= self.options.max_running;
+            if full || (budget.prompts == 0 && self.remaining(id) > 1) {
+                continue;
+            }
+            let has_room = self.rounds.get(&id).is_some_and(Round::has_room);
+            if short.is_some() && (self.patience_is_over() || !has_room) {
+                continue;
             }
             let is_short = self.shortage.is_some_and(|shortage| shortage.age == age);
             let room = self.admit(id, is_short && self.patience_is_over(), report);

@@ -34,7 +34,8 @@ pub struct EngineLoad {
     pub waiting_prefills: usize,
     /// Their tokens still to compute.
     pub waiting_prefill_tokens: usize,
-    /// The same, one by one, in the order in which they will run.
+    /// The same, one by one: those that run by age, then those that are queued. They are computed in this order, unless
+    /// another is preferred (`Engine::prefer`).
     pub prefills: Vec<WaitingPrefill>,
     /// The rounds that decode, by age.
     pub decoding: Vec<DecodingRound>,

@@ -1,4 +1,4 @@
-//! What a step computes: decode rows first, then prompts in the order of their ages, under the token budget.
+//! What a step computes: decode rows first, then prompts in their order, under the token budget.
 
 use super::event::{Event, PrefillPart, RoundError, StepReport};
 use super::round::{Kind, Round, State};
@@ -64,12 +64,7 @@ impl Engine {
                 Room::Failed(error) => self.fail(id, error, report),
             }
         }
-        for id in self.running_ids() {
-            if self.remaining(id) > 1 {
-                self.add_part(id, &mut budget, &mut parts, report);
-            }
-        }
-        self.start_queued(&mut budget, &mut parts, report);
+        self.add_prompts(&mut budget, &mut parts, report);
         parts
     }
 

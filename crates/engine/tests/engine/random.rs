@@ -75,6 +75,8 @@ enum Operation {
     Release {
         session: u8,
     },
+    /// Wants the prompts of these rounds computed first.
+    Prefer(Vec<usize>),
     Steps(usize),
     Pass {
         seconds: u64,
@@ -106,7 +108,8 @@ fn operation() -> impl Strategy<Value = Operation> {
         1 => session.clone().prop_map(|session| Operation::Release { session }),
         2 => (session.clone(), keep, new).prop_map(|(like, keep, new)| Operation::OpenPrefill { like, keep, new }),
         2 => part.prop_map(|(round, layer, from, length)| Operation::Import { round, layer, from, length }),
-        3 => (which, 0_usize..150).prop_map(|(round, from)| Operation::Start { round, from }),
+        3 => (which.clone(), 0_usize..150).prop_map(|(round, from)| Operation::Start { round, from }),
+        1 => prop::collection::vec(which, 0..8).prop_map(Operation::Prefer),
         9 => (1_usize..40).prop_map(Operation::Steps),
         1 => prop_oneof![1_u64..30, 300_u64..400].prop_map(|seconds| Operation::Pass { seconds }),
         1 => session.prop_map(|session| Operation::Drop { session }),
@@ -255,6 +258,10 @@ impl World {
                 *started = from;
                 Ok(())
             }),
+            Operation::Prefer(ref rounds) => {
+                let named = rounds.iter().filter_map(|&round| self.live.get(round).map(|(id, _)| *id));
+                self.engine.prefer(&named.collect::<Vec<_>>());
+            }
             Operation::Steps(count) => {
                 for _ in 0..count {
                     self.step();

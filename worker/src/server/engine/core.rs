@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ampd_engine::core::{
     DecodingRound, Engine, EngineError, Event, LedgerError, MovedSession, Opened, PrefillOpened, RemoteRange,
@@ -14,6 +14,7 @@ use tokio::sync::mpsc;
 
 use super::guard::RoundGuard;
 use super::hook::{Pieces, PushHook};
+use super::local_order::{Arrived, LocalOrder};
 use super::pacing::Pacing;
 use super::snapshot::{Snapshot, step_s};
 use crate::server::stats::Stats;
@@ -29,10 +30,18 @@ struct Subscriber {
     events: mpsc::Sender<Event>,
     /// When the round arrived at the service.
     arrival: Instant,
+    /// The round's TTFT objective.
+    ttft_slo: Duration,
     /// When its first token came.
     first_token: Option<Instant>,
     /// When its last one came.
     last_token: Option<Instant>,
+}
+
+impl Subscriber {
+    fn arrived(&self) -> Arrived {
+        Arrived { at: self.arrival, ttft_slo: self.ttft_slo, begun: self.first_token.is_some() }
+    }
 }
 
 /// The engine and its surroundings, owned by its thread.
@@ -42,6 +51,8 @@ pub(in crate::server) struct Core {
     hook: PushHook,
     stats: Arc<Stats>,
     pacing: Option<Pacing>,
+    /// Of local prefills, where they are paced.
+    order: LocalOrder,
     cancels: mpsc::UnboundedSender<RoundId>,
     /// How long the outputs of the rounds were that have ended here.
     lengths: OutputLengths,
@@ -56,8 +67,16 @@ impl Core {
         runtime: Handle,
     ) -> Self {
         let hook = PushHook::new(runtime);
-        let (subscribers, lengths) = (HashMap::new(), OutputLengths::default());
-        Self { engine, subscribers, hook, stats, pacing, cancels, lengths }
+        Self {
+            engine,
+            subscribers: HashMap::new(),
+            hook,
+            stats,
+            pacing,
+            order: LocalOrder::default(),
+            cancels,
+            lengths: OutputLengths::default(),
+        }
     }
 
     /// The engine itself.
@@ -111,7 +130,7 @@ impl Core {
         from: usize,
     ) -> Result<Computing, EngineError> {
         self.engine.start_prefill(round, from, Instant::now())?;
-        Ok((self.subscribe(round, 0, Instant::now()), self.hook.add(round)))
+        Ok((self.subscribe(round, 0, (Instant::now(), Duration::ZERO)), self.hook.add(round)))
     }
 
     /// The same if all that is before `from` is there and less than a step's worth of prompts waits in the engine.
@@ -129,21 +148,22 @@ impl Core {
         }
     }
 
-    /// The events of a round with at most `max_tokens` output tokens, which arrived at the service at `arrival`. The
-    /// channel can hold all of them, so that a slow reader never holds up the engine.
+    /// The events of a round with at most `max_tokens` output tokens, which arrived at the service at `arrival` with an
+    /// objective for its first token. The channel can hold all of them, so that a slow reader never holds up the engine.
     pub(in crate::server) fn subscribe(
         &mut self,
         round: RoundId,
         max_tokens: usize,
-        arrival: Instant,
+        (arrival, ttft_slo): (Instant, Duration),
     ) -> mpsc::Receiver<Event> {
         let (events, receiver) = mpsc::channel(max_tokens + OTHER_EVENTS);
-        self.subscribers.insert(round, Subscriber { events, arrival, first_token: None, last_token: None });
+        let (first_token, last_token) = (None, None);
+        self.subscribers.insert(round, Subscriber { events, arrival, ttft_slo, first_token, last_token });
         receiver
     }
 
     /// The load now, between two steps.
-    pub(in crate::server) fn snapshot(&self) -> Snapshot {
+    pub(in crate::server) fn snapshot(&mut self) -> Snapshot {
         let (engine, at) = (self.engine.load(), Instant::now());
         let decoding: Vec<Decoding> = engine.decoding.iter().map(|round| self.decoding(round, at)).collect();
         let waits = engine.prefills.iter().filter(|prefill| prefill.increment > 1);
@@ -152,8 +172,15 @@ impl Core {
         let (perf, options) = (self.stats.perf(), self.engine.options());
         let paced = self.pacing.filter(|_| !waiting.is_empty());
         let paced = paced.and_then(|pacing| pacing.rows(&perf, options, &engine, (&decoding, &waiting)));
-        let step_s = step_s(&perf, options, &engine, paced);
-        Snapshot { engine, decoding, waiting, names, at, paced, step_s }
+        let mut order = engine.prefills.clone();
+        if self.pacing.is_some() {
+            let subscribers = &self.subscribers;
+            let arrived = |round| subscribers.get(&round).map(Subscriber::arrived);
+            self.order.arrange(&mut order, &perf, arrived, at);
+        }
+        let step_s = step_s(&perf, options, &engine, (&order, paced));
+        let order = order.iter().map(|prefill| prefill.round).collect();
+        Snapshot { engine, decoding, waiting, names, order, at, paced, step_s }
     }
 
     fn decoding(&self, round: &DecodingRound, now: Instant) -> Decoding {
@@ -188,9 +215,12 @@ impl Core {
         self.engine.check_ledger()
     }
 
-    /// Runs one step with at most so many rows of prompts and tells its events; whether it did anything.
-    pub(super) fn step(&mut self, paced: Option<usize>) -> Result<bool, EngineError> {
-        self.engine.pace(paced);
+    /// Runs the step that `snapshot` was made for and tells its events; whether it did anything.
+    pub(super) fn step(&mut self, snapshot: &Snapshot) -> Result<bool, EngineError> {
+        self.engine.pace(snapshot.paced);
+        if self.pacing.is_some() {
+            self.engine.prefer(&snapshot.order);
+        }
         let started = Instant::now();
         let report = self.engine.step(started, &mut self.hook)?;
         let now = Instant::now();
@@ -213,6 +243,11 @@ impl Core {
             let Some(subscriber) = self.subscribers.get_mut(&round) else { continue };
             if let Event::Finished { output_tokens, .. } = &event {
                 self.lengths.ended(u32::try_from(*output_tokens).unwrap_or(u32::MAX));
+            }
+            if matches!(event, Event::Token { .. } | Event::Finished { .. })
+                && subscriber.first_token.is_none()
+            {
+                self.order.served(round);
             }
             if matches!(event, Event::Token { .. }) {
                 subscriber.first_token.get_or_insert(now);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ampd_engine::core::{EngineLoad, EngineOptions, RoundId};
+use ampd_engine::core::{EngineLoad, EngineOptions, RoundId, WaitingPrefill};
 use ampd_perfmodel::PerfModel;
 use ampd_scheduler::{Decoding, LocalPrefill};
 
@@ -12,11 +12,13 @@ pub(in crate::server) struct Snapshot {
     pub engine: EngineLoad,
     /// The rounds that decode, one by one.
     pub decoding: Vec<Decoding>,
-    /// The prompts that wait or run, in the order in which they run. A last token alone is not among them: it is a row of
-    /// the next step, as those of the rounds that decode.
+    /// The prompts that wait or run, by age. A last token alone is not among them: it is a row of the next step, as those of
+    /// the rounds that decode.
     pub waiting: Vec<LocalPrefill>,
     /// Their rounds.
     pub names: Vec<RoundId>,
+    /// All rounds whose prompts are not computed yet, in the order in which they will be.
+    pub order: Vec<RoundId>,
     /// When this was so.
     pub at: Instant,
     /// Rows of prompts that the step takes in that begins then, where they are paced.
@@ -42,7 +44,7 @@ pub(super) fn step_s(
     perf: &PerfModel,
     options: &EngineOptions,
     load: &EngineLoad,
-    paced: Option<usize>,
+    (prefills, paced): (&[WaitingPrefill], Option<usize>),
 ) -> f64 {
     let mut left = options.token_budget.saturating_sub(load.running_decodes);
     let chunk = paced.map_or(options.prefill_chunk, |paced| {
@@ -50,7 +52,7 @@ pub(super) fn step_s(
         paced
     });
     let mut parts = Vec::new();
-    for prefill in &load.prefills {
+    for prefill in prefills {
         let rows = prefill.increment.min(chunk).min(left);
         left -= rows;
         if rows > 0 {
@@ -62,7 +64,6 @@ pub(super) fn step_s(
 
 #[cfg(test)]
 mod tests {
-    use ampd_engine::core::WaitingPrefill;
     use ampd_perfmodel::{DecodeSegment, PrefillSegment, Transfer};
 
     use super::*;
@@ -76,9 +77,9 @@ mod tests {
         };
         let options = EngineOptions { token_budget: 102, prefill_chunk: 70, ..EngineOptions::default() };
         let prefill = WaitingPrefill { round: RoundId(1), history: 0, increment: 90 };
-        let load = EngineLoad { running_decodes: 2, prefills: vec![prefill; 2], ..EngineLoad::default() };
-        assert_eq!(step_s(&perf, &options, &load, None), 2000.0 + 100.0);
-        assert_eq!(step_s(&perf, &options, &load, Some(95)), 2000.0 + 95.0);
-        assert_eq!(step_s(&perf, &options, &EngineLoad::default(), None), 0.0);
+        let load = EngineLoad { running_decodes: 2, ..EngineLoad::default() };
+        assert_eq!(step_s(&perf, &options, &load, (&[prefill; 2], None)), 2000.0 + 100.0);
+        assert_eq!(step_s(&perf, &options, &load, (&[prefill; 2], Some(95))), 2000.0 + 95.0);
+        assert_eq!(step_s(&perf, &options, &EngineLoad::default(), (&[], None)), 0.0);
     }
 }

@@ -17,11 +17,15 @@ struct Fixture {
 }
 
 fn start() -> Fixture {
+    start_with(EngineOptions::default(), None)
+}
+
+fn start_with(options: EngineOptions, pacing: Option<Pacing>) -> Fixture {
     let folder = tempfile::tempdir().unwrap();
     TinyModel::new(Family::Llama).write_huggingface(folder.path(), candle_core::DType::BF16, 1).unwrap();
     let model = model::load(folder.path()).unwrap();
     let backend = build_backend(&model, BackendKind::Cpu, 1, 16).unwrap();
-    let engine = Engine::new(backend, EngineOptions::default());
+    let engine = Engine::new(backend, options);
     let perf = PerfModel {
         prefill: vec![PrefillSegment { max_increment: u64::MAX, k0: 0.0, k1: 1e-6, k2: 0.0 }],
         decode: vec![DecodeSegment { max_batch: u64::MAX, k0: 0.0, k1: 1e-6, k2: 0.0 }],
@@ -33,7 +37,7 @@ fn start() -> Fixture {
         Duration::from_secs(10),
     ));
     let stop = CancellationToken::new();
-    let (engine, end) = spawn(engine, stats, None, stop.clone()).unwrap();
+    let (engine, end) = spawn(engine, stats, pacing, stop.clone()).unwrap();
     Fixture { engine, end, stop }
 }
 
@@ -74,7 +78,7 @@ async fn a_panic_is_told_and_ends_every_round() {
         .call(|core| {
             let (opened, guard) = core.open(request(400)).unwrap();
             core.engine().run_local(opened.id, Instant::now()).unwrap();
-            (core.subscribe(opened.id, 400, Instant::now()), guard)
+            (core.subscribe(opened.id, 400, (Instant::now(), Duration::from_secs(1))), guard)
         })
         .await
         .unwrap();
@@ -126,7 +130,7 @@ async fn a_reader_that_is_gone_ends_its_round() {
         .call(|core| {
             let (opened, guard) = core.open(request(400)).unwrap();
             core.engine().run_local(opened.id, Instant::now()).unwrap();
-            (core.subscribe(opened.id, 400, Instant::now()), guard)
+            (core.subscribe(opened.id, 400, (Instant::now(), Duration::from_secs(1))), guard)
         })
         .await
         .unwrap();
@@ -135,6 +139,43 @@ async fn a_reader_that_is_gone_ends_its_round() {
     drop(events);
     nothing_held(&engine).await;
     drop(guard);
+    stop.cancel();
+    assert_eq!(end.await, Ok(EngineEnd::Stopped));
+}
+
+#[tokio::test]
+async fn local_prefills_go_by_what_they_have_left_to_their_objectives() {
+    let slo = ampd_scheduler::Slo { ttft_s: 1.0, itl_s: 0.1 };
+    let options = EngineOptions { token_budget: 32, ..EngineOptions::default() };
+    let Fixture { engine, end, stop } = start_with(options, Some(Pacing { slo }));
+    // Both wait when the first step begins; the older one has more time.
+    let (names, order, told) = engine
+        .call(|core| {
+            let (mut readers, mut guards) = (Vec::new(), Vec::new());
+            for (session, seconds) in [("patient", 9), ("urgent", 1)] {
+                let request = RoundRequest { session: session.into(), ..request(1) };
+                let (opened, guard) = core.open(request).unwrap();
+                core.engine().run_local(opened.id, Instant::now()).unwrap();
+                let asked = (Instant::now(), Duration::from_secs(seconds));
+                readers.push(core.subscribe(opened.id, 1, asked));
+                guards.push(guard);
+            }
+            let before = core.snapshot();
+            let told: Vec<[bool; 2]> = (0..4)
+                .map(|_| {
+                    let snapshot = core.snapshot();
+                    core.step(&snapshot).unwrap();
+                    [0, 1].map(|reader: usize| !readers[reader].is_empty())
+                })
+                .collect();
+            (before.names, before.order, told)
+        })
+        .await
+        .unwrap();
+    let [patient, urgent] = names[..] else { panic!("both wait") };
+    assert_eq!(order, [urgent, patient]);
+    // Each of the two takes a step and a half.
+    assert_eq!(told, [[false, false], [false, true], [false, true], [true, true]]);
     stop.cancel();
     assert_eq!(end.await, Ok(EngineEnd::Stopped));
 }

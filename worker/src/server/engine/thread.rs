@@ -68,12 +68,11 @@ fn work(
             return EngineEnd::Stopped;
         }
         // Before the step, with what has come since the last one.
-        let snapshot = core.snapshot();
-        let paced = snapshot.paced;
-        load.send_replace(Arc::new(snapshot));
+        let snapshot = Arc::new(core.snapshot());
+        load.send_replace(snapshot.clone());
         let mut wait = Duration::ZERO;
         if core.engine().has_work() {
-            match core.step(paced) {
+            match core.step(&snapshot) {
                 Ok(true) => {}
                 Ok(false) => wait = BLOCKED_PAUSE,
                 Err(error) => return EngineEnd::Broken(chain(&error)),

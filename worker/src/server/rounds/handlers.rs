@@ -1,7 +1,7 @@
 //! The calls that a decode worker answers.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use ampd_engine::backend::BLOCK_TOKENS;
 use ampd_engine::core::{RoundId, RoundRequest, Sampling};
@@ -132,17 +132,18 @@ pub(in crate::server) async fn run(
         "running a round"
     );
     let (id, max_tokens, arrival) = (waiting.guard.id(), waiting.max_tokens, arrival(run.age_ms));
+    let asked = (arrival, Duration::from_millis(run.ttft_slo_ms));
     let Waiting { guard, request_id, session, salt, tokens, .. } = waiting;
     let (events, prefill) = match run.prefill {
         PrefillTarget::Local => {
             let started = worker.engine.call(move |core| {
                 core.engine().run_local(id, Instant::now())?;
-                Ok::<_, ampd_engine::core::EngineError>(core.subscribe(id, max_tokens, arrival))
+                Ok::<_, ampd_engine::core::EngineError>(core.subscribe(id, max_tokens, asked))
             });
             (started.await??, Prefill::Local)
         }
         PrefillTarget::Remote(target) => {
-            let events = worker.engine.call(move |core| core.subscribe(id, max_tokens, arrival)).await?;
+            let events = worker.engine.call(move |core| core.subscribe(id, max_tokens, asked)).await?;
             let remote = Remote {
                 worker: worker.clone(),
                 side: side.clone(),

@@ -32,6 +32,34 @@ pub const RESOURCE_NAMES: &str = "must have cpu, memory, ephemeral-storage, huge
 /// Folders of the operator's own in the worker's container.
 pub const OWN_FOLDERS: &str = "^/+(tmp|models|etc/ampd|var/run/secrets)(/.*)?$";
 
+/// Paths with a part that names another folder than it seems to.
+pub const DOTS: &str = "(^|/)[.][.]?(/|$)";
+
+/// What such a path is told.
+pub const NO_DOTS: &str = "must not have . or .. as parts";
+
+/// Headers of requests that have a meaning of their own, so that none of them can name a session.
+pub const TAKEN_HEADERS: [&str; 8] = [
+    "authorization",
+    "connection",
+    "content-length",
+    "content-type",
+    "cookie",
+    "host",
+    "transfer-encoding",
+    "user-agent",
+];
+
+/// What a list with one of them is told.
+pub const HEADER_TAKEN: &str =
+    "must not have a header with a meaning of its own, such as authorization or host";
+
+/// The rule that no header of a list is one of those.
+pub fn no_taken_header() -> Value {
+    let taken = TAKEN_HEADERS.map(|header| format!("'{header}'")).join(", ");
+    rule(&format!("self.all(header, !(header in [{taken}]))"), HEADER_TAKEN, "")
+}
+
 fn keys_rule() -> Value {
     rule(&format!("self.all(key, key.matches('{KEY}'))"), KEYS, "")
 }

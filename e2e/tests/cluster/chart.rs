@@ -83,9 +83,17 @@ async fn the_release_is_upgraded_tested_and_rolled_back_while_a_service_serves()
         helm(&["test", "ampd", "--timeout=2m"])?;
         serves("the rollback").await?;
         helm(&upgrade)?;
-        // A value of the wrong kind is refused by name.
-        let refused = helm(&[&upgrade[..], &["--set=replicas=none"]].concat()).unwrap_err().to_string();
-        assert!(refused.contains("replicas"), "{refused}");
+        // A value of the wrong form is refused by name.
+        for (name, value) in [
+            ("replicas", "none"),
+            ("certificateLifetime", "999d"),
+            ("clusterDomain", "no domain"),
+            ("log.filter", "info=much"),
+        ] {
+            let set = format!("--set={name}={value}");
+            let refused = helm(&[&upgrade[..], &[&set]].concat()).unwrap_err().to_string();
+            assert!(refused.contains(name.split('.').next_back().unwrap()), "{refused}");
+        }
         // The definitions outlive the release, so that services do.
         let definitions = Api::<CustomResourceDefinition>::all(connect().await?);
         let definition = definitions.get("ampdservices.ampd.dev").await?;

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use k8s_openapi::api::core::v1::Affinity;
+use serde_json::Value;
 
 use super::rules::{Violation, fits, is_memory};
 use crate::schema;
@@ -15,10 +16,15 @@ pub fn violations(role: &str, pod: &PodOptions) -> Vec<Violation> {
         let field = format!("spec.{role}.pod.{field}");
         found.push(Violation { reads: vec![field.clone()], field, what: what.to_owned() });
     };
-    if let Some(affinity) = pod.affinity.clone()
-        && let Err(error) = serde_json::from_value::<Affinity>(affinity.into())
-    {
-        wrong("affinity".into(), &format!("is not of Kubernetes' form: {error}"));
+    if let Some(affinity) = pod.affinity.clone().map(Value::from) {
+        match serde_json::from_value::<Affinity>(affinity.clone()).map(serde_json::to_value) {
+            Ok(read) => {
+                if let Some(place) = unknown(&affinity, &read.unwrap_or_default()) {
+                    wrong(format!("affinity{place}"), "is no field of Kubernetes");
+                }
+            }
+            Err(error) => wrong("affinity".into(), &format!("is not of Kubernetes' form: {error}")),
+        }
     }
     for (index, toleration) in pod.tolerations.iter().enumerate() {
         if !toleration_fits(toleration) {
@@ -55,6 +61,9 @@ pub fn violations(role: &str, pod: &PodOptions) -> Vec<Violation> {
                 "must not be in a folder of the operator's own: /tmp, /models, /etc/ampd, /var/run/secrets";
             wrong(format!("volumes[{index}].mountPath"), what);
         }
+        if fits(schema::DOTS, &volume.mount_path) {
+            wrong(format!("volumes[{index}].mountPath"), schema::NO_DOTS);
+        }
         if let Some(limit) = empty_dir.as_ref().and_then(|folder| folder.size_limit.as_ref())
             && !is_memory(limit)
         {
@@ -66,6 +75,26 @@ pub fn violations(role: &str, pod: &PodOptions) -> Vec<Violation> {
         wrong("volumes".into(), "must have different mountPaths");
     }
     found
+}
+
+/// The first field of `written` that is not in what was `read` of it, as `.nodeAffinity.typo`.
+fn unknown(written: &Value, read: &Value) -> Option<String> {
+    match (written, read) {
+        (Value::Object(written), Value::Object(read)) => written.iter().find_map(|(key, value)| {
+            let deeper = match read.get(key) {
+                Some(read) => unknown(value, read)?,
+                // What is null was not read, and means nothing.
+                None if value.is_null() => return None,
+                None => String::new(),
+            };
+            Some(format!(".{key}{deeper}"))
+        }),
+        (Value::Array(written), Value::Array(read)) => {
+            let mut pairs = written.iter().zip(read).enumerate();
+            pairs.find_map(|(index, (written, read))| Some(format!("[{index}]{}", unknown(written, read)?)))
+        }
+        _ => None,
+    }
 }
 
 fn toleration_fits(toleration: &Toleration) -> bool {

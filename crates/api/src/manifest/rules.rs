@@ -141,6 +141,9 @@ pub fn violations(sections: &Sections) -> Vec<Violation> {
     {
         found.wrong("workload.gap", &[], format!("is {gap:?}, {}", schema::GAP.message()));
     }
+    if sessions.headers.iter().any(|header| schema::TAKEN_HEADERS.contains(&header.as_str())) {
+        found.wrong("sessions.headers", &[], schema::HEADER_TAKEN);
+    }
     if security.api.auth == ApiAuth::Anonymous && security.api.secret_name.is_some() {
         let what = "must be absent where auth is Anonymous";
         found.wrong("security.api.secretName", &["security.api.auth"], what);

@@ -149,7 +149,7 @@ pub struct KeyRef {
 /// A volume with its place in the worker: exactly one kind.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
-#[schemars(extend("x-kubernetes-validations" = [schema::rule(&format!("!self.mountPath.matches('{}')", schema::OWN_FOLDERS), "must not be in a folder of the operator's own: /tmp, /models, /etc/ampd, /var/run/secrets", ".mountPath"), schema::rule("(has(self.secret) ? 1 : 0) + (has(self.configMap) ? 1 : 0) + (has(self.persistentVolumeClaim) ? 1 : 0) + (has(self.emptyDir) ? 1 : 0) == 1", "must have exactly one of secret, configMap, persistentVolumeClaim and emptyDir", "")]))]
+#[schemars(extend("x-kubernetes-validations" = [schema::rule(&format!("!self.mountPath.matches('{}')", schema::OWN_FOLDERS), "must not be in a folder of the operator's own: /tmp, /models, /etc/ampd, /var/run/secrets", ".mountPath"), schema::rule(&format!("!self.mountPath.matches('{}')", schema::DOTS), schema::NO_DOTS, ".mountPath"), schema::rule("(has(self.secret) ? 1 : 0) + (has(self.configMap) ? 1 : 0) + (has(self.persistentVolumeClaim) ? 1 : 0) + (has(self.emptyDir) ? 1 : 0) == 1", "must have exactly one of secret, configMap, persistentVolumeClaim and emptyDir", "")]))]
 pub struct Volume {
     /// Its name.
     #[schemars(length(min = 1, max = 50), regex(pattern = r"^[a-z0-9]([a-z0-9-]*[a-z0-9])?$"))]

@@ -14,7 +14,7 @@ pub struct Sessions {
     #[schemars(
         length(min = 1, max = 8),
         inner(length(min = 1, max = 64), regex(pattern = "^[a-z0-9]([a-z0-9-]*[a-z0-9])?$")),
-        extend("x-kubernetes-list-type" = "atomic")
+        extend("x-kubernetes-list-type" = "atomic", "x-kubernetes-validations" = [schema::no_taken_header()])
     )]
     pub headers: Vec<String>,
     /// How long the KV cache of an idle session is kept, memory permitting.

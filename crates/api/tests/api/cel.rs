@@ -99,12 +99,13 @@ fn role() -> impl Strategy<Value = Value> {
     let memory = ["1", "1048575", "1048576", "1Mi", "1023Ki", "64Ti", "65Ti", "1G"].map(Value::from).to_vec();
     let degrees = field(vec![json!([1]), json!([2]), json!([4, 1])]);
     let pods = field(vec![
-        json!({"affinity": {"nodeAffinity": {"x": [1]}}}),
+        json!({"affinity": {"podAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": []}}}),
         json!({"env": [{"name": "A", "value": "b"}, {"name": "AMPD_X", "value": "b"}, {"name": "C"}]}),
         json!({"env": [{"name": "POD_IP", "value": "b"}], "annotations": {"a b": "x"}}),
         json!({"nodeSelector": {"example.com/a": "x"}, "annotations": {"a": "x", "a/b/c": "y"}}),
         json!({"volumes": [{"name": "v", "mountPath": "/tmp", "emptyDir": {}}, {"name": "w", "mountPath": "/etc/ampd/x", "emptyDir": {}}]}),
         json!({"volumes": [{"name": "v", "mountPath": "/v", "emptyDir": {}}, {"name": "w", "mountPath": "/v", "emptyDir": {}}]}),
+        json!({"volumes": [{"name": "v", "mountPath": "/a/../tmp", "emptyDir": {}}, {"name": "w", "mountPath": "/a..b/.c", "emptyDir": {}}]}),
         json!({"tolerations": [{"operator": "Exists"}, {}, {"key": "k", "operator": "Exists", "value": "v"}]}),
         json!({"volumes": [{"name": "v", "mountPath": "/v"}, {"name": "w", "mountPath": "/w", "emptyDir": {"sizeLimit": "65Ti"}}]}),
     ]);
@@ -174,8 +175,9 @@ fn security() -> impl Strategy<Value = Option<Value>> {
 
 fn manifest() -> impl Strategy<Value = Value> {
     let times = (duration(), duration(), duration(), duration(), duration(), duration(), duration());
-    (source(), role(), role(), accelerator(), routing(), security(), times).prop_map(
-        |(source, prefill, decode, accelerator, routing, security, times)| {
+    let headers = field([json!(["x-a"]), json!(["x-a", "host"]), json!(["cookie"])].to_vec());
+    (source(), role(), role(), accelerator(), routing(), security(), times, headers).prop_map(
+        |(source, prefill, decode, accelerator, routing, security, times, headers)| {
             let (ttft, itl, ttl, timeout, interval, stable, gap) = times;
             let spec = object(vec![
                 ("model", Some(json!({"name": "m", "source": source}))),
@@ -184,7 +186,7 @@ fn manifest() -> impl Strategy<Value = Value> {
                 ("accelerator", accelerator),
                 ("routing", Some(routing)),
                 ("slo", Some(object(vec![("ttft", ttft), ("itl", itl)]))),
-                ("sessions", Some(object(vec![("ttl", ttl)]))),
+                ("sessions", Some(object(vec![("ttl", ttl), ("headers", headers)]))),
                 ("drain", Some(object(vec![("timeout", timeout)]))),
                 ("security", security),
                 ("planner", Some(object(vec![("interval", interval), ("stabilisation", stable)]))),

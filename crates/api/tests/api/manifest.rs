@@ -232,6 +232,26 @@ fn what_is_wrong_with_pods_and_around_them_is_told() {
             "line 8: spec.decode.pod.volumes[0]: must have exactly one of secret, configMap, persistentVolumeClaim and emptyDir",
         ),
         (
+            "decode: {pod: {volumes: [{name: v, mountPath: /a/../tmp, emptyDir: {}}]}}",
+            "line 8: spec.decode.pod.volumes[0].mountPath: must not have . or .. as parts",
+        ),
+        (
+            "decode: {pod: {affinity: {podAffinity: {}, nodeAffinity: {requiredDuringScheduling: {}}}}}",
+            "line 8: spec.decode.pod.affinity.nodeAffinity.requiredDuringScheduling: is no field of Kubernetes",
+        ),
+        (
+            "decode: {pod: {affinity: {podAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 1, podAffinityTerm: {topologyKey: a, topology: b}}]}}}}",
+            "line 8: spec.decode.pod.affinity.podAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.topology: is no field of Kubernetes",
+        ),
+        (
+            "decode: {pod: {affinity: {nodeAffinity: 1}}}",
+            "line 8: spec.decode.pod.affinity: is not of Kubernetes' form: invalid type: integer `1`, expected NodeAffinity",
+        ),
+        (
+            "sessions: {headers: [x-id, authorization]}",
+            "line 8: spec.sessions.headers: must not have a header with a meaning of its own, such as authorization or host",
+        ),
+        (
             "decode: {pod: {tolerations: [{operator: Exists, value: x}]}}",
             "line 8: spec.decode.pod.tolerations[0]: needs a key where operator is Equal, and no value where it is Exists",
         ),

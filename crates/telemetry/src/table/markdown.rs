@@ -28,7 +28,7 @@ pub fn markdown() -> String {
     section(
         &mut text,
         "Sidecar",
-        "Constant label: `sidecar` (the name of its decode worker).",
+        "Constant labels: `ampd_service` (`namespace/name`), `sidecar` (the name of its decode worker).",
         sidecar::TABLE,
     );
     section(&mut text, "Operator", "No constant labels.", operator::TABLE);

@@ -152,8 +152,9 @@ async fn local_prefills_go_by_what_they_have_left_to_their_objectives() {
     let (names, order, told) = engine
         .call(|core| {
             let (mut readers, mut guards) = (Vec::new(), Vec::new());
-            for (session, seconds) in [("patient", 9), ("urgent", 1)] {
-                let request = RoundRequest { session: session.into(), ..request(1) };
+            for (session, tokens, seconds) in [("patient", 1..50, 9), ("urgent", 50..99, 1)] {
+                let request =
+                    RoundRequest { session: session.into(), tokens: tokens.collect(), ..request(1) };
                 let (opened, guard) = core.open(request).unwrap();
                 core.engine().run_local(opened.id, Instant::now()).unwrap();
                 let asked = (Instant::now(), Duration::from_secs(seconds));

@@ -7,7 +7,7 @@ use k8s_openapi::api::policy::v1::PodDisruptionBudget;
 use k8s_openapi::api::rbac::v1::{Role as AccessRole, RoleBinding};
 use serde_json::Value;
 
-use crate::{Input, Role, access, deployment, disruption, monitoring, network, revision, services};
+use crate::{Input, Role, access, deployment, disruption, monitoring, network, revision, rules, services};
 
 /// All that a service becomes, besides its Secrets, which are made of random numbers.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -46,7 +46,7 @@ pub fn children(input: &Input<'_>) -> Children {
     let observed = &spec.observability;
     let monitor = (observed.pod_monitor && input.facts.pod_monitor).then(|| monitoring::pod_monitor(input));
     let rule =
-        (observed.prometheus_rule && input.facts.prometheus_rule).then(|| monitoring::prometheus_rule(input));
+        (observed.prometheus_rule && input.facts.prometheus_rule).then(|| rules::prometheus_rule(input));
     Children {
         accounts: Role::ALL.map(|role| access::account(input, role)).into(),
         roles: vec![access::role(input)],

@@ -23,6 +23,7 @@ pub mod ports;
 mod probes;
 mod revision;
 mod role;
+mod rules;
 mod services;
 mod sidecar;
 mod volumes;

@@ -10,4 +10,5 @@ mod first_start;
 mod moves;
 mod prometheus;
 mod replay;
+mod rules;
 mod stopping;

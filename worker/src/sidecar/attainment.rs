@@ -35,6 +35,26 @@ impl Ended {
             _ => None,
         }
     }
+
+    /// The outcome as the metric of rounds names it.
+    pub(super) fn outcome(self) -> &'static str {
+        match self {
+            Self::Answered { ttft: true, itl: true, .. } => "attained",
+            Self::Answered { ttft: false, itl: true, .. } => "missed_ttft",
+            Self::Answered { ttft: true, itl: false, .. } => "missed_itl",
+            Self::Answered { ttft: false, itl: false, .. } => "missed_both",
+            Self::TurnedAway => "turned_away",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Where its prefill ran, if that is known.
+    pub(super) fn place(self) -> Option<PrefillPlace> {
+        match self {
+            Self::Answered { place, .. } => Some(place),
+            Self::TurnedAway | Self::Failed => None,
+        }
+    }
 }
 
 /// Rounds of the window. Those that clients took back are in none of them.

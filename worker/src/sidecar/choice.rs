@@ -90,7 +90,7 @@ impl RoundContext {
                 let refused = !refusal.lost && refusal.error.code.status().as_u16() != 500;
                 record.end(if refused { "refused" } else { "error" });
                 if let Some(ended) = Ended::with(&refusal) {
-                    self.shared.attainment.ended(ended);
+                    self.shared.round_ended(ended, None);
                 }
                 // Fails only when the client is gone.
                 let _ = events.send((choice.index, ChoiceEvent::Failed(refusal))).await;

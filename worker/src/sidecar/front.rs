@@ -136,7 +136,7 @@ impl Front {
     ) -> Result<Response, ApiError> {
         let tenant = self.tenant(&parts.headers)?;
         let full = || {
-            self.shared.attainment.ended(Ended::TurnedAway);
+            self.shared.round_ended(Ended::TurnedAway, None);
             let message = "Too many requests are being served.";
             ApiError::unavailable("overloaded", message, Duration::from_secs(1))
         };

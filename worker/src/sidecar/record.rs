@@ -106,7 +106,8 @@ impl Record {
         }
         // A remote prefill that failed was late because of where it was to run.
         let place = if self.fallback.is_some() { PrefillPlace::Remote } else { self.place };
-        self.context.shared.attainment.ended(Ended::Answered { ttft, itl, place });
+        let number = self.decided.as_ref().map(|decided| decided.round);
+        self.context.shared.round_ended(Ended::Answered { ttft, itl, place }, number);
     }
 
     fn log(&self, outcome: &'static str, ttft_s: Option<f64>, itl_s: Option<f64>) {

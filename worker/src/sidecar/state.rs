@@ -5,12 +5,13 @@ use std::sync::Arc;
 use ampd_scheduler::RoutingPolicy;
 use ampd_scheduler::rendezvous;
 use ampd_telemetry::SidecarMetrics;
+use ampd_telemetry::table::sidecar::{NONE, round_class};
 use arc_swap::ArcSwap;
 use tokio::sync::{Semaphore, watch};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::attainment::Attainment;
+use super::attainment::{Attainment, Ended};
 use super::auth::Keys;
 use super::clients::Clients;
 use super::clock::Clock;
@@ -137,6 +138,18 @@ impl Shared {
     pub(super) fn expected_of_others(&self) -> f64 {
         let topology = self.topology();
         self.signals.others(topology.decode.len(), topology.prefill.len())
+    }
+
+    /// A client's round ended: it counts for the service's status and in the metric, there with the round's number in its
+    /// session where it has one.
+    pub(super) fn round_ended(&self, ended: Ended, number: Option<u64>) {
+        self.attainment.ended(ended);
+        let class = [
+            ended.outcome(),
+            number.map_or(NONE, round_class),
+            ended.place().map_or(NONE, super::record::place),
+        ];
+        self.metrics.round_outcomes.with(class).inc();
     }
 
     /// Takes in a new topology: who is followed, and who is forgotten.

@@ -122,6 +122,7 @@ async fn rounds_in_flight_on_a_lost_worker_end_with_an_error_event() {
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
     assert_eq!(cluster.sum("ampd_rounds_total", &[("outcome", "error")]).await, 1.0);
+    assert_eq!(cluster.sum("ampd_round_outcomes_total", &[("outcome", "failed")]).await, 1.0);
     cluster.decode[lost].stop().await;
     cluster.stop().await;
 }

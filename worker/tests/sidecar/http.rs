@@ -71,6 +71,7 @@ async fn bad_requests_get_clear_errors_and_harm_nobody() {
     let answer = client.chat("good", &[user("hi")], json!({})).await;
     assert_eq!(answer.status, 200, "{}", answer.text);
     assert_eq!(cluster.sum("ampd_rounds_total", &[]).await, 1.0);
+    assert_eq!(cluster.sum("ampd_round_outcomes_total", &[]).await, 1.0);
     cluster.at_rest().await;
     cluster.stop().await;
 }

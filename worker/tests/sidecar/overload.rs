@@ -46,6 +46,9 @@ async fn new_sessions_are_refused_and_others_are_not() {
     })
     .await;
     assert!(cluster.sum("ampd_admissions_total", &[("outcome", "refused")]).await >= 1.0);
+    for outcome in ["turned_away", "missed_itl"] {
+        assert!(cluster.sum("ampd_round_outcomes_total", &[("outcome", outcome)]).await >= 1.0, "{outcome}");
+    }
     cluster.at_rest().await;
     cluster.stop().await;
 }

@@ -43,6 +43,9 @@ async fn a_conversation_keeps_its_history_whichever_sidecar_it_comes_by() {
     }
     assert_eq!(cluster.sum("ampd_bindings_total", &[("kind", "new")]).await, 1.0);
     assert_eq!(cluster.sum("ampd_rounds_total", &[("outcome", "ok")]).await, 4.0);
+    for (round, count) in [("1", 1.0), ("2-4", 3.0), ("none", 0.0)] {
+        assert_eq!(cluster.sum("ampd_round_outcomes_total", &[("round", round)]).await, count, "{round}");
+    }
     assert_eq!(cluster.sum("ampd_prefill_decisions_total", &[]).await, 4.0);
     cluster.at_rest().await;
     cluster.stop().await;

@@ -11,6 +11,12 @@ use crate::family::{Counters, Gauges, Histograms};
 
 const OBJECTIVES: &[&str] = &["ttft", "itl", "both"];
 const ROUNDS: &[&str] = &["1", "2-4", "5-9", "10+"];
+const SLO_OUTCOMES: &[&str] =
+    &["attained", "missed_ttft", "missed_itl", "missed_both", "turned_away", "failed"];
+/// What is not known of a round that ended early.
+pub const NONE: &str = "none";
+const ROUNDS_OR_NONE: &[&str] = &["1", "2-4", "5-9", "10+", NONE];
+const PLACES_OR_NONE: &[&str] = &["local", "remote", NONE];
 const BINDINGS: &[&str] = &["new", "rebound", "lost"];
 const ADMISSIONS: &[&str] = &["admitted", "best_effort", "refused", "held"];
 const MOVE_CAUSES: &[&str] = &["drain", "load"];
@@ -36,8 +42,17 @@ metrics! {
     rounds: Counters<1> = "ampd_rounds_total", "rounds", "Rounds that ended, by outcome.",
         { labels: &[Label::fixed("outcome", OUTCOMES)] };
     rounds_attained: Counters<1> = "ampd_rounds_attained_total", "rounds",
-        "Rounds within an objective, or within both; SLO attainment is the share of both in the rounds that ended ok.",
+        "Rounds that ended ok within an objective, or within both.",
         { labels: &[Label::fixed("objective", OBJECTIVES)] };
+    round_outcomes: Counters<3> = "ampd_round_outcomes_total", "rounds",
+        "Rounds that ended, as the objectives see them: within both, beyond one or both, turned away because there was too much \
+        to do or nobody to do it, failed. What clients took back or asked wrongly is not among them. By the round's number and \
+        where its prefill ran, as far as that is known; SLO attainment is the share of `attained`.",
+        { labels: &[
+            Label::fixed("outcome", SLO_OUTCOMES),
+            Label::fixed("round", ROUNDS_OR_NONE),
+            Label::fixed("prefill", PLACES_OR_NONE),
+        ] };
     round_ttft_seconds: Histograms<2> = "ampd_round_ttft_seconds", "seconds",
         "Time from a round's arrival to its first output token, by the round's number and where its prefill ran.",
         { labels: &[Label::fixed("round", ROUNDS), Label::fixed("prefill", PLACES)], buckets: WAITS };

@@ -8,6 +8,7 @@ pub mod drain;
 pub mod gates;
 pub mod kinds;
 pub mod measurements;
+mod news;
 mod observed;
 mod pod_trouble;
 pub mod reconcile;

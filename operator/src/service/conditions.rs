@@ -20,8 +20,14 @@ use super::validate::Validated;
 use super::verdict::Verdict;
 use crate::condition::{ConditionType, Holds, Reason};
 
+/// There are as many workers as are asked for, all of the newest template.
+pub(crate) const AS_EXPECTED: Reason = Reason::new("AsExpected");
 /// Workers of a changed template take the place of the present ones.
-const ROLLING: Reason = Reason::new("Rolling");
+pub(crate) const ROLLING: Reason = Reason::new("Rolling");
+/// More workers than are asked for are there, of the newest template.
+pub(crate) const SCALING_DOWN: Reason = Reason::new("ScalingDown");
+/// Workers are still to come, and nothing is wrong.
+pub(crate) const STARTING: Reason = Reason::new("Starting");
 
 /// What there is of a role.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -32,8 +38,8 @@ pub(crate) struct Count {
     pub(crate) replicas: i32,
     /// Those that are ready.
     pub(crate) ready: i32,
-    /// Those of the newest template.
-    pub(crate) updated: i32,
+    /// Those of the newest template; `None` while the cluster has not taken in the last change.
+    pub(crate) updated: Option<i32>,
 }
 
 pub(crate) fn count(validated: &Validated, observed: &Observed, plan: &Plan, role: Role) -> Count {
@@ -48,8 +54,8 @@ pub(crate) fn count(validated: &Validated, observed: &Observed, plan: &Plan, rol
             .iter()
             .any(|(kind, name, _)| *kind == Kind::Deployment && Some(name) == found.metadata.name.as_ref())
     };
-    let updated = observed.deployments.iter().filter(of_newest).filter(|found| !written(found));
-    let updated = updated.map(updated_replicas).sum();
+    let updated = observed.deployments.iter().filter(of_newest);
+    let updated = updated.map(|found| updated_replicas(found).filter(|_| !written(found))).sum();
     // Clients come to no other.
     let active = validated.facts.active_revision.as_deref();
     let serves = |pod: &&Pod| is_ready(pod) && label(*pod, labels::REVISION) == active;
@@ -61,11 +67,11 @@ pub(crate) fn count(validated: &Validated, observed: &Observed, plan: &Plan, rol
     }
 }
 
-/// Pods of a Deployment's template. What its controller counted before the template's last change says nothing of it.
-fn updated_replicas(deployment: &Deployment) -> i32 {
-    let status = deployment.status.as_ref();
-    let current = status.filter(|status| status.observed_generation == deployment.metadata.generation);
-    current.and_then(|status| status.updated_replicas).unwrap_or(0)
+/// Pods of a Deployment's template. What its controller counted before the last change says nothing of it.
+fn updated_replicas(deployment: &Deployment) -> Option<i32> {
+    let status = deployment.status.as_ref()?;
+    let current = status.observed_generation == deployment.metadata.generation;
+    current.then(|| status.updated_replicas.unwrap_or(0))
 }
 
 /// All conditions, each with its type. `met_before` is whether the objectives were met until now, where that is known.
@@ -104,7 +110,11 @@ fn role(validated: &Validated, observed: &Observed, plan: &Plan, role: Role) -> 
             "no workers are asked for: every prefill is local",
         );
     }
-    let mut numbers = format!("{} of {} pods are ready", count.ready, count.desired);
+    let mut numbers = if count.ready <= count.desired {
+        format!("{} of {} pods are ready", count.ready, count.desired)
+    } else {
+        format!("{} pods are ready, {} are asked for", count.ready, count.desired)
+    };
     if role == Role::Prefill {
         // What was asked for otherwise is not there, and the numbers alone would look right.
         numbers.extend(validated.remarks.iter().map(|remark| format!("; {remark}")));
@@ -114,15 +124,25 @@ fn role(validated: &Validated, observed: &Observed, plan: &Plan, role: Role) -> 
         .or_else(|| observed.deployments_of(&validated.newest, role).find_map(pods_refused));
     let words = trouble.as_ref().map(|trouble| format!("; {}", trouble.message)).unwrap_or_default();
     if count.ready < count.desired {
-        let reason = trouble.map_or(const { Reason::new("Starting") }, |trouble| trouble.reason);
+        let reason = trouble.map_or(STARTING, |trouble| trouble.reason);
         return Verdict::new(Holds::False, reason, numbers + &words);
     }
-    if count.updated >= count.desired && count.replicas <= count.desired {
-        return Verdict::new(Holds::True, const { Reason::new("AsExpected") }, numbers);
-    }
     // What is there serves, whatever becomes of what is to take its place.
-    let message = format!("{numbers}, {} are of the newest template{words}", count.updated);
-    Verdict::new(Holds::True, ROLLING, message)
+    match count.updated {
+        None => {
+            let message = format!("{numbers}; the cluster is taking in the last change{words}");
+            Verdict::new(Holds::True, ROLLING, message)
+        }
+        Some(updated) if updated < count.desired => {
+            let message = format!("{numbers}, {updated} are of the newest template{words}");
+            Verdict::new(Holds::True, ROLLING, message)
+        }
+        Some(_) if count.replicas > count.desired => {
+            let message = format!("{numbers}; {} are on their way out", count.replicas - count.desired);
+            Verdict::new(Holds::True, SCALING_DOWN, message)
+        }
+        Some(_) => Verdict::new(Holds::True, AS_EXPECTED, numbers),
+    }
 }
 
 /// Why the cluster takes no pods of a Deployment, in its own words: quotas and policies.
@@ -161,11 +181,11 @@ fn ready(validated: &Validated, observed: &Observed, decode: &Verdict, prefill: 
         }
     }
     for (part, verdict) in [("decode", decode), ("prefill", prefill)] {
-        if verdict.reason == ROLLING {
-            return Verdict::new(Holds::True, ROLLING, format!("{part}: {}", verdict.message));
+        if verdict.reason == ROLLING || verdict.reason == SCALING_DOWN {
+            return Verdict::new(Holds::True, verdict.reason, format!("{part}: {}", verdict.message));
         }
     }
-    Verdict::new(Holds::True, const { Reason::new("AsExpected") }, "all workers that are asked for are ready")
+    Verdict::new(Holds::True, AS_EXPECTED, "all workers that are asked for are ready")
 }
 
 fn planned(mode: PlannerMode) -> Verdict {
@@ -218,8 +238,8 @@ mod tests {
             });
             updated_replicas(&serde_json::from_value(deployment).unwrap())
         };
-        assert_eq!((counted(3, 3), counted(4, 3)), (2, 0));
-        assert_eq!(updated_replicas(&Deployment::default()), 0);
+        assert_eq!((counted(3, 3), counted(4, 3)), (Some(2), None));
+        assert_eq!(updated_replicas(&Deployment::default()), None);
     }
 
     #[test]

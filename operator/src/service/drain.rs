@@ -37,6 +37,8 @@ pub struct Drain {
     pub unmark: Vec<String>,
     /// Pods that are on their way out.
     pub draining: Vec<String>,
+    /// Those of them that go now.
+    pub going: Vec<String>,
     /// Sessions that are to move from them.
     pub left: u64,
     /// Sessions that have moved from them.
@@ -92,6 +94,9 @@ pub fn drain(
                 }
             }
             result.draining.push(name);
+        }
+        if done {
+            result.going.extend(victims.iter().map(|pod| pod.name_any()));
         }
         result.replicas.insert(degree, if done { count } else { now_there });
     }
@@ -158,8 +163,10 @@ mod tests {
         assert_eq!(first.replicas[&1], 2);
 
         let marked = observed(vec![pod("a", None), pod("b", Some("2026-01-01T00:00:50Z"))], 2);
-        assert_eq!(decide(&marked, 1, &held).replicas[&1], 2);
-        assert_eq!(decide(&marked, 1, &[("a", 1, 0), ("b", 0, 100)]).replicas[&1], 1);
+        let going = decide(&marked, 1, &held);
+        assert_eq!((going.replicas[&1], going.going), (2, vec![]));
+        let gone = decide(&marked, 1, &[("a", 1, 0), ("b", 0, 100)]);
+        assert_eq!((gone.replicas[&1], gone.going), (1, vec!["b".to_owned()]));
         // Another one does not take its place, though it holds less by now.
         assert_eq!(decide(&marked, 1, &[("a", 1, 0), ("b", 1, 100)]).draining, ["b"]);
     }

@@ -11,13 +11,14 @@ use super::apply::Writer;
 use super::build::{Plan, build};
 use super::dereference::{Observed, dereference};
 use super::drain::since;
-use super::observed::is_ready;
+use super::news::tell_changes;
+use super::observed::{is_over, is_ready};
 use super::secrets::{self, Issued};
 use super::sidecars::{Sidecars, SidecarsError, Told};
 use super::slo::Measured;
 use super::update_status::{self, Seen};
 use super::validate::{Validated, validate};
-use crate::condition::{self, ConditionType, Reason};
+use crate::condition::Reason;
 use crate::context::Context;
 use crate::error::ReconcileError;
 
@@ -86,20 +87,20 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Fa
     let serving = observed.pods_of(Role::Decode).filter(|pod| is_ready(pod)).count();
     let (uid, asked_at) = (resource.uid().unwrap_or_default(), Instant::now());
     let fresh = context.measurements.fresh(&uid, asked_at);
-    let asks = drains(&validated, &observed) || (serving > 0 && fresh.is_none());
+    // Those on their way out are asked as long as they can be, for what their last rounds were like.
+    let ending =
+        observed.pods_of(Role::Decode).any(|pod| pod.metadata.deletion_timestamp.is_some() && !is_over(pod));
+    let asks = drains(&validated, &observed) || ending || (serving > 0 && fresh.is_none());
     let sidecars = if asks { sidecars(resource, context, &issued) } else { None };
     let told = match &sidecars {
         Some(sidecars) => sidecars.ask(observed.pods_of(Role::Decode), &validated.service.slo).await,
         None => Told::default(),
     };
+    context.measurements.heard(&uid, &validated.service.slo, &told.rounds, asked_at);
     let measured = match fresh {
         _ if serving == 0 => Measured::default(),
         Some(measured) => measured,
-        None => {
-            let measured = Measured { asked: serving, ..told.measured };
-            context.measurements.keep(&uid, measured, asked_at);
-            measured
-        }
+        None => context.measurements.sum(&uid, (serving, told.answered), asked_at),
     };
     let now = jiff::Timestamp::now();
     let plan = build(resource, &validated, &observed, &context.settings, &told.held, now);
@@ -163,62 +164,4 @@ async fn tell_sidecars(sidecars: Option<&Sidecars>, plan: &Plan, observed: &Obse
     let freed = plan.drain.unmark.iter().filter_map(|name| observed.pod(name));
     let freed = freed.filter(|pod| since(pod).is_some());
     sidecars.drain(drained.chain(freed.map(|pod| (pod, false)))).await;
-}
-
-/// Events for what a person would want to know.
-fn tell_changes(resource: &AMPDService, status: &AMPDServiceStatus, seen: &Seen<'_>, context: &Context) {
-    let Seen { validated, plan, .. } = *seen;
-    let before = resource.status.clone().unwrap_or_default();
-    let ready = |status: &AMPDServiceStatus| {
-        let found = condition::find(&status.conditions, ConditionType::Ready);
-        found.map(|found| (found.status.clone(), found.reason.clone(), found.message.clone()))
-    };
-    if let Some((state, reason, message)) = ready(status)
-        && ready(&before).map(|(state, reason, _)| (state, reason)) != Some((state.clone(), reason.clone()))
-    {
-        let (severity, word) = if state == "True" {
-            (EventType::Normal, const { Reason::new("Ready") })
-        } else {
-            (EventType::Warning, const { Reason::new("NotReady") })
-        };
-        context.tell(resource, severity, word, format!("{reason}: {message}"));
-    }
-    if let Some((met, note)) = slo_changed(&before, status) {
-        let (severity, word) = if met {
-            (EventType::Normal, const { Reason::new("SLOMet") })
-        } else {
-            (EventType::Warning, const { Reason::new("SLOMissed") })
-        };
-        context.tell(resource, severity, word, note);
-    }
-    if before.active_revision.is_some() && before.active_revision != status.active_revision {
-        let (old, new) =
-            (before.active_revision.unwrap_or_default(), status.active_revision.clone().unwrap_or_default());
-        let note = format!("clients go to revision {new}; {old} drains");
-        context.tell(resource, EventType::Normal, const { Reason::new("RevisionSwitched") }, note);
-    }
-    if !plan.drain.mark.is_empty() {
-        let note = format!(
-            "no new sessions on {}; they go when their rounds are over and their sessions have moved",
-            plan.drain.mark.join(", ")
-        );
-        context.tell(resource, EventType::Normal, const { Reason::new("Draining") }, note);
-    }
-    if !before.draining.is_empty() && plan.drain.draining.is_empty() {
-        let told = condition::find(&before.conditions, ConditionType::Draining);
-        let last = told.map(|found| found.message.as_str()).unwrap_or_default();
-        let note = format!("{} need not go or are gone; last seen: {last}", before.draining.join(", "));
-        context.tell(resource, EventType::Normal, const { Reason::new("Drained") }, note);
-    }
-    for remark in &validated.remarks {
-        context.tell(resource, EventType::Warning, const { Reason::new("Clamped") }, remark.clone());
-    }
-}
-
-/// Whether the objectives are met again, or no more, and what there is to say of it. Where it was not known before, the
-/// condition alone tells: rounds that come and go would make too many events.
-fn slo_changed(before: &AMPDServiceStatus, status: &AMPDServiceStatus) -> Option<(bool, String)> {
-    let (was, is) = (update_status::slo_met(before)?, update_status::slo_met(status)?);
-    let found = condition::find(&status.conditions, ConditionType::SloMet)?;
-    (was != is).then(|| (is, format!("{}: {}", found.reason, found.message)))
 }

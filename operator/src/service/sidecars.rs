@@ -14,7 +14,7 @@ use reqwest::Method;
 
 use super::drain::{Held, since};
 use super::observed::{is_over, is_ready};
-use super::slo::{Measured, Rounds};
+use super::slo::Rounds;
 
 /// How long a sidecar may take to answer.
 const DEADLINE: Duration = Duration::from_secs(2);
@@ -46,8 +46,10 @@ pub enum SidecarsError {
 pub struct Told {
     /// By pod.
     pub held: BTreeMap<String, Held>,
-    /// Together.
-    pub measured: Measured,
+    /// The rounds that they counted, by pod, with how many seconds back that goes.
+    pub rounds: BTreeMap<String, (Rounds, u64)>,
+    /// Ready pods that told of rounds.
+    pub answered: usize,
 }
 
 #[derive(serde::Deserialize)]
@@ -112,9 +114,8 @@ impl Sidecars {
         Ok(Self { http })
     }
 
-    /// What the decode pods hold, and how their clients' rounds did. One that does not answer is left out.
-    ///
-    /// Only rounds of ready pods count, and those that had the objectives `slo`.
+    /// What the decode pods hold, and how their clients' rounds did that had the objectives `slo`. One that does not answer
+    /// is left out.
     pub async fn ask<'a>(&self, pods: impl Iterator<Item = &'a Pod>, slo: &Slo) -> Told {
         let mut pods: Vec<_> = pods.filter(|pod| !is_over(pod)).collect();
         // Somebody waits for those on their way out.
@@ -127,8 +128,9 @@ impl Sidecars {
         let found: Vec<_> = answers.take_until(tokio::time::sleep(TOGETHER)).collect().await;
         let mut told = Told::default();
         for (name, status) in found.into_iter().flatten() {
-            if let Some(rounds) = status.rounds_under(slo).filter(|_| ready.contains(&name)) {
-                told.measured.add(rounds, status.window_s);
+            if let Some(rounds) = status.rounds_under(slo) {
+                told.answered += usize::from(ready.contains(&name));
+                told.rounds.insert(name.clone(), (*rounds, status.window_s));
             }
             told.held.insert(name, Held::from(&status));
         }

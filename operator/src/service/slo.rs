@@ -32,10 +32,26 @@ pub struct Rounds {
     pub failed: u64,
 }
 
+impl Rounds {
+    /// A share of them, from 0 to 1, each count rounded down.
+    pub(crate) fn share(&self, share: f64) -> Self {
+        let of = |count: u64| (count as f64 * share.clamp(0.0, 1.0)) as u64;
+        Self {
+            rounds: of(self.rounds),
+            attained: of(self.attained),
+            ttft_missed: of(self.ttft_missed),
+            ttft_missed_remote: of(self.ttft_missed_remote),
+            itl_missed: of(self.itl_missed),
+            turned_away: of(self.turned_away),
+            failed: of(self.failed),
+        }
+    }
+}
+
 /// What the sidecars of a service said.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Measured {
-    /// The sum of those that answered.
+    /// The sum of those that answered, and of pods that are gone.
     pub rounds: Rounds,
     /// How far back it goes, seconds.
     pub window_s: u64,
@@ -46,9 +62,8 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Takes in what one sidecar said.
+    /// Takes in the rounds of one sidecar.
     pub fn add(&mut self, said: &Rounds, window_s: u64) {
-        self.answered += 1;
         self.window_s = self.window_s.max(window_s);
         let sum = &mut self.rounds;
         for (total, part) in [
@@ -102,7 +117,9 @@ pub(crate) fn slo_met(measured: &Measured, slo: &Slo, before: Option<bool>) -> V
     let Rounds { rounds, .. } = measured.rounds;
     let minutes = measured.window_s as f64 / 60.0;
     if rounds == 0 {
-        let message = format!("no round ended in the last {minutes} minutes");
+        let message = format!(
+            "no round had ended in the last {minutes} minutes when the sidecars were asked, once a minute"
+        );
         return unknown(const { Reason::new("NoTraffic") }, message);
     }
     // A target of 55 % is not to be 55.00000000000001.
@@ -241,7 +258,7 @@ mod tests {
     fn the_status_has_a_share_for_each_objective() {
         let rounds =
             Rounds { rounds: 8, attained: 4, ttft_missed: 2, itl_missed: 1, failed: 1, ..Rounds::default() };
-        let mut sum = Measured { asked: 3, ..Measured::default() };
+        let mut sum = Measured { asked: 3, answered: 2, ..Measured::default() };
         sum.add(&rounds, 300);
         sum.add(&rounds, 300);
         let status = sum.status().unwrap();
@@ -258,7 +275,7 @@ mod tests {
         fn whatever_sidecars_say_there_is_a_verdict(counts in any::<[u64; 7]>(), asked in 0..9_usize, before: Option<bool>) {
             let [rounds, attained, ttft_missed, ttft_missed_remote, itl_missed, turned_away, failed] = counts;
             let said = Rounds { rounds, attained, ttft_missed, ttft_missed_remote, itl_missed, turned_away, failed };
-            let mut sum = Measured { asked, ..Measured::default() };
+            let mut sum = Measured { asked, answered: 2, ..Measured::default() };
             sum.add(&said, u64::MAX);
             sum.add(&said, 0);
             let percent = sum.status().map_or(0.0, |status| status.attained_percent.parse::<f64>().unwrap());

@@ -104,7 +104,7 @@ fn role_status(
         desired: count.desired,
         replicas: i32::try_from(serving.count()).unwrap_or(i32::MAX),
         ready: count.ready,
-        updated: count.updated,
+        updated: count.updated.unwrap_or(0),
         summary: format!("{}/{}", count.ready, count.desired),
         selector: labels::text(&selector),
     }

@@ -68,6 +68,7 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
         policies: &deployment.policies,
         truth: &deployment.truth,
         model: &deployment.model,
+        prefill: None,
         slo: deployment.slo,
         trace: &trace,
         faults: &[],

@@ -1,7 +1,7 @@
 //! `ampd simulate`: what a service would do under a trace.
 
 mod compare;
-mod deployment;
+pub(crate) mod deployment;
 mod measured;
 mod report;
 mod sessions;

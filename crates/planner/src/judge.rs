@@ -1,0 +1,141 @@
+//! Deployments in the simulator, all under the same sessions.
+
+use std::collections::BTreeMap;
+
+use ampd_simulator::cluster::Cluster;
+use ampd_simulator::report::Span;
+use ampd_simulator::trace::Trace;
+use ampd_simulator::{Setup, WorkerType, simulate};
+
+use crate::ground::Ground;
+use crate::prediction::{Outcome, Prediction};
+use crate::{Deployment, PlanError};
+
+/// The runs of a task; one that was made is not made again. Each seed gives all deployments the same sessions at the same
+/// times.
+pub(crate) struct Judge<'a> {
+    pub ground: &'a Ground<'a>,
+    traces: Vec<Sessions>,
+    known: BTreeMap<Deployment, Vec<Outcome>>,
+    /// Rounds simulated.
+    pub spent: u64,
+    /// Runs made.
+    pub runs: u32,
+}
+
+/// What a seed gives.
+struct Sessions {
+    trace: Trace,
+    rounds: u64,
+}
+
+impl<'a> Judge<'a> {
+    pub(crate) fn new(ground: &'a Ground<'a>) -> Self {
+        Self { ground, traces: Vec::new(), known: BTreeMap::new(), spent: 0, runs: 0 }
+    }
+
+    fn span(&self) -> Span {
+        let effort = self.ground.task.effort;
+        self.ground.span(self.ground.simulated_rate(), f64::from(effort.run_rounds))
+    }
+
+    /// Runs a deployment with the first so many seeds; whether the budget of rounds was enough for it.
+    pub(crate) fn run(&mut self, deployment: &Deployment, seeds: usize) -> Result<bool, PlanError> {
+        let budget = self.ground.task.effort.rounds;
+        let done = self.known.get(deployment).map_or(0, Vec::len);
+        for place in done..seeds {
+            let rounds = self.sessions(place)?;
+            if self.spent.saturating_add(rounds) > budget {
+                if self.spent == 0 {
+                    return Err(PlanError::TooLittleEffort { rounds: budget, needed: rounds });
+                }
+                return Ok(false);
+            }
+            let outcome = self.simulated(deployment, place)?;
+            self.known.entry(*deployment).or_default().push(outcome);
+            self.spent += rounds;
+            self.runs += 1;
+        }
+        Ok(true)
+    }
+
+    /// Has the sessions of a seed ready; their rounds.
+    fn sessions(&mut self, place: usize) -> Result<u64, PlanError> {
+        while self.traces.len() <= place {
+            let seed = self.seed(self.traces.len());
+            let until_s = self.span().until_s + self.ground.tail_s();
+            let trace = self.ground.trace(self.ground.simulated_rate(), until_s, seed)?;
+            let rounds = trace.sessions.iter().map(|session| session.rounds.len() as u64).sum();
+            self.traces.push(Sessions { trace, rounds });
+        }
+        Ok(self.traces[place].rounds)
+    }
+
+    fn seed(&self, place: usize) -> u64 {
+        self.ground.task.seed.wrapping_add(place as u64)
+    }
+
+    fn simulated(&self, deployment: &Deployment, place: usize) -> Result<Outcome, PlanError> {
+        let (ground, span) = (self.ground, self.span());
+        let missing = || PlanError::NoProfiles;
+        let decode = ground.profile(deployment.decode.degree).ok_or_else(missing)?;
+        let prefill = ground.profile(deployment.prefill.degree).ok_or_else(missing)?;
+        let cluster = cluster(ground, deployment, decode);
+        let other = (prefill.theta != decode.theta).then_some(WorkerType {
+            truth: &prefill.truth,
+            model: &prefill.perf,
+            kv_tokens: prefill.cluster.kv_tokens,
+        });
+        let trace = &self.traces[place].trace;
+        let last_s = trace.sessions.iter().filter_map(|session| session.arrival_s).fold(0.0, f64::max);
+        let setup = Setup {
+            cluster: &cluster,
+            policies: &ground.task.policies,
+            truth: &decode.truth,
+            model: &decode.perf,
+            prefill: other,
+            slo: ground.task.slo,
+            trace,
+            faults: &[],
+            seed: self.seed(place),
+            // What has not ended half a session after the measured span is late in any case.
+            until_s: (span.until_s + ground.tail_s()).max(last_s + f64::MIN_POSITIVE),
+        };
+        let run = simulate(&setup)?;
+        // A rate that was raised to be worth simulating is not what is served.
+        let parts = ground.rate() / ground.simulated_rate();
+        Ok(Outcome::of(&run, &ground.task.slo, span, parts))
+    }
+
+    /// What is to be expected of a deployment that has been run.
+    pub(crate) fn prediction(&self, deployment: &Deployment) -> Option<Prediction> {
+        let outcomes = self.known.get(deployment)?;
+        Some(Prediction::of(outcomes, &self.ground.task.slo))
+    }
+
+    /// The outcomes of a deployment, seed by seed.
+    pub(crate) fn outcomes(&self, deployment: &Deployment) -> &[Outcome] {
+        self.known.get(deployment).map_or(&[], Vec::as_slice)
+    }
+
+    /// All deployments that have been run.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Deployment> {
+        self.known.keys()
+    }
+}
+
+/// The simulated part of a deployment. Its workers fill nodes of as many accelerators as those that were measured.
+fn cluster(ground: &Ground<'_>, deployment: &Deployment, of: &crate::WorkerProfile) -> Cluster {
+    let part = |replicas: u32| if replicas == 0 { 0 } else { (replicas / ground.block).max(1) };
+    let (prefill, decode) = (part(deployment.prefill.replicas), part(deployment.decode.replicas));
+    let gpus = u64::from(prefill) * u64::from(deployment.prefill.degree)
+        + u64::from(decode) * u64::from(deployment.decode.degree);
+    let nodes = gpus.div_ceil(u64::from(of.node())).max(1);
+    let workers = u64::from(prefill) + u64::from(decode);
+    Cluster {
+        prefill_workers: prefill,
+        decode_workers: decode,
+        workers_per_node: u32::try_from(workers.div_ceil(nodes)).unwrap_or(u32::MAX).max(1),
+        ..of.cluster
+    }
+}

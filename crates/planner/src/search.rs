@@ -1,0 +1,46 @@
+//! From candidates to the best of them.
+
+mod best;
+mod halving;
+mod minimum;
+
+pub(crate) use best::best;
+pub use halving::Ended;
+pub(crate) use minimum::{Minimum, minimum};
+
+use std::cmp::Ordering;
+
+use ampd_scheduler::Slo;
+
+use crate::judge::Judge;
+use crate::prediction::Outcome;
+use crate::{Deployment, Goal};
+
+/// How much a run is worth: more is better.
+pub(crate) fn value(goal: Goal, outcome: &Outcome, slo: &Slo) -> f64 {
+    match goal {
+        Goal::MinimumGpus | Goal::BestAttainment => outcome.attainment,
+        // Where some are refused so that Z says nothing, attainment does.
+        Goal::Balanced => -outcome.z(slo).min(WORST_Z) + outcome.attainment,
+    }
+}
+
+/// Whatever Z is above this, it is as bad.
+const WORST_Z: f64 = 1e3;
+
+/// Orders deployments that have been run, the better one first: by their mean value over the seeds that both have, then by
+/// accelerators, then by latency.
+pub(crate) fn compare(judge: &Judge<'_>, a: &Deployment, b: &Deployment) -> Ordering {
+    let (slo, goal) = (judge.ground.task.slo, judge.ground.task.goal);
+    let seeds = judge.outcomes(a).len().min(judge.outcomes(b).len());
+    let mean = |deployment: &Deployment, of: &dyn Fn(&Outcome) -> f64| {
+        judge.outcomes(deployment)[..seeds].iter().map(of).sum::<f64>() / seeds.max(1) as f64
+    };
+    let worth = |deployment: &Deployment| mean(deployment, &|outcome| value(goal, outcome, &slo));
+    let late = |deployment: &Deployment| mean(deployment, &|outcome| outcome.z(&slo));
+    worth(b)
+        .total_cmp(&worth(a))
+        .then(a.gpus().cmp(&b.gpus()))
+        .then(late(a).total_cmp(&late(b)))
+        .then(a.cmp(b))
+}

@@ -51,7 +51,8 @@ fn row(name: &str, deployment: &Deployment, predicted: &Prediction) -> [String; 
     };
     let percent = |share: f64| format!("{:.1} %", 100.0 * share);
     let attained = &predicted.attainment;
-    let half = if attained.half_width.is_finite() {
+    // Two runs tell an interval that is wider than anything that can be.
+    let half = if attained.half_width < 0.5 {
         format!(" ± {:.1}", 100.0 * attained.half_width)
     } else {
         String::new()

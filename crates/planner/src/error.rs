@@ -112,6 +112,12 @@ pub enum PlanError {
         /// What is possible.
         most: u64,
     },
+    /// A model whose context not even first rounds fit.
+    #[error("no session of the workload fits the model's context of {context} tokens")]
+    NothingFits {
+        /// The context.
+        context: u64,
+    },
     /// Sessions that no decode worker can hold.
     #[error("a session reaches {tokens} tokens; the KV memory of a decode worker holds {kv_tokens} at most")]
     TooLong {

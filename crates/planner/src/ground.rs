@@ -42,7 +42,7 @@ impl<'a> Ground<'a> {
         let sample =
             task.workload.source.generate(&Arrivals::Poisson { rate: 1.0 }, SAMPLE, 99)?.cut(context);
         if sample.sessions.is_empty() {
-            return Err(PlanError::NoSessions);
+            return Err(PlanError::NothingFits { context });
         }
         let longest = sample.sessions.iter().map(TraceSession::longest_context).max().unwrap_or(0);
         let may = |degrees: &[u32]| {

@@ -8,12 +8,14 @@
 //!
 //! Pure and deterministic: nothing is read, no time passes, and effort is counted in simulated rounds.
 
+mod alternatives;
 mod binding;
 mod deployment;
 mod error;
 mod exhaustive;
 mod ground;
 mod judge;
+mod needed;
 mod plan;
 mod planner;
 mod pools;

@@ -31,6 +31,11 @@ pub enum Needed {
         /// What is to be expected of it.
         predicted: Prediction,
     },
+    /// More accelerators than a service may have: the load alone takes so many.
+    TooMany {
+        /// The least, by arithmetic.
+        gpus: f64,
+    },
     /// None: the objectives are out of reach of these worker types, whatever their number.
     OtherObjectives {
         /// Share of rounds that meet them on so many accelerators that hardly any waits.

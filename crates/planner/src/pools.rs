@@ -28,7 +28,7 @@ pub(crate) struct Curve {
     /// Sessions a second that one worker can serve at most, by fluid arithmetic.
     pub rate: f64,
     /// Loads, as shares of that, with the P95 of TTFT or of ITL as shares of their objectives.
-    points: Vec<(f64, f64)>,
+    pub points: Vec<(f64, f64)>,
 }
 
 impl Curve {

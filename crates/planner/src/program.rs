@@ -184,3 +184,6 @@ fn most_parts(ground: &Ground<'_>, curves: &[Curve]) -> f64 {
     });
     needed.fold(1.0, f64::max).ceil()
 }
+
+#[cfg(test)]
+mod tests;

@@ -2,7 +2,7 @@
 
 use ampd_scheduler::Slo;
 
-use crate::{Alternative, Goal, Limit, Needed, Objective, Plan, Prediction, Verdict};
+use crate::{Alternative, Goal, Limit, MOST_GPUS, Needed, Objective, Plan, Prediction, Verdict};
 
 /// The sentences of a plan.
 pub(crate) fn sentences(plan: &Plan, slo: &Slo) -> Vec<String> {
@@ -117,6 +117,9 @@ fn needed(needed: &Needed, slo: &Slo) -> String {
         Needed::Deployment { deployment, gpus, predicted } => format!(
             "Needed are {gpus} accelerators: {deployment} attain {} with these objectives.",
             attained(predicted)
+        ),
+        Needed::TooMany { gpus } => format!(
+            "Needed are more accelerators than the {MOST_GPUS} that a service may have: {gpus:.0} by arithmetic alone."
         ),
         Needed::OtherObjectives { attainment, gpus } => format!(
             "No number of these workers meets TTFT {:.3} s and ITL {:.4} s: on {gpus} accelerators, where hardly any round \

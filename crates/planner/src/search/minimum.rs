@@ -9,7 +9,7 @@ use crate::{Deployment, PlanError};
 
 /// Candidates for each number of accelerators: in the first look, and where it is decided.
 const FIRST: usize = 2;
-const DECIDING: usize = 4;
+const DECIDING: usize = 6;
 /// By so much a single run may be wrong.
 const DOUBT: f64 = 0.05;
 

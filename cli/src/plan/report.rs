@@ -6,7 +6,7 @@ use comfy_table::{CellAlignment, Table, presets};
 
 /// The plan, why it is that, and what it was compared with.
 pub(super) fn text(service: &Service, task: &Task, plan: &Plan) -> String {
-    let why: String = plan.why.iter().map(|sentence| format!("- {sentence}\n")).collect();
+    let why = format!("- {}", plan.why.join("\n- "));
     let searched = &plan.searched;
     let parts = if searched.parts == 1 {
         String::new()
@@ -14,7 +14,7 @@ pub(super) fn text(service: &Service, task: &Task, plan: &Plan) -> String {
         format!(", of one part of {} of each", searched.parts)
     };
     format!(
-        "{}/{}: {:.3} sessions/s, TTFT {:.0} ms, ITL {:.1} ms, policy {}\n\n{why}\n{}\n{} deployments in {} runs of {} \
+        "{}/{}: {:.3} sessions/s, TTFT {:.0} ms, ITL {:.1} ms, policy {}\n\n{why}\n\n{}\n{} deployments in {} runs of {} \
          rounds simulated{parts}, seed {}\n",
         service.namespace,
         service.name,

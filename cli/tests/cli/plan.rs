@@ -89,7 +89,7 @@ fn a_trace_is_planned_for() {
         )
     };
     let trace = files.with("trace.jsonl", &(0..30).map(line).collect::<String>());
-    let service = files.service("");
+    let service = files.service("  accelerator: {}\n");
     let (good, text, error) = planned(&service, &["--trace", &trace, "--gpus", "16", "--rate", "x2"]);
     assert!(good && text.contains("2.000 sessions/s"), "{text}{error}");
     let few = files.with("few.jsonl", &line(0));
@@ -115,7 +115,7 @@ fn what_cannot_be_planned_is_told() {
         let error = refused(&declared, more);
         assert!(error.contains(says), "{says}: {error}");
     }
-    let bare = files.service("");
+    let bare = files.service("  accelerator: {}\n");
     assert!(refused(&bare, &[]).contains("spec.accelerator.budget.max is not given"));
     let error = refused(&bare, &["--gpus", "8"]);
     assert!(error.contains("spec.workload.sessionsPerMinute is not given"), "{error}");

@@ -9,14 +9,25 @@ use crate::{Bounds, Deployment, PlanError, RoleBounds, Task, WorkerProfile};
 
 /// Workers from which on a deployment is simulated in part.
 const WHOLE: f64 = 24.0;
+/// The same where sessions are long, so that runs have more rounds than are needed.
+const WHOLE_LONG: f64 = 12.0;
+/// Rounds of a run that are more than needed.
+const MANY_ROUNDS: f64 = 8000.0;
 /// Sessions from which a workload's sizes are taken.
 const SAMPLE: f64 = 400.0;
-/// Sessions that are alive at a time in a simulation, at least: with fewer, nothing is waited for anyway.
-const LEAST_ALIVE: f64 = 0.5;
-/// Sessions whose rounds are measured in a run, in the mean, at least.
-const LEAST_SESSIONS: f64 = 20.0;
+/// Sessions a second in a simulation, at least: of fewer none would be measured in the time that is simulated.
+const LEAST_RATE: f64 = 0.006;
+/// Measuring ends after this, seconds, or a session's length.
+const LONGEST_S: f64 = 5000.0;
 /// Rounds of one run at most, with those that are not measured.
-const MOST_ROUNDS: f64 = 60_000.0;
+const MOST_ROUNDS: f64 = 30_000.0;
+
+/// When a run measures, and when it ends.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Times {
+    pub span: Span,
+    pub end_s: f64,
+}
 
 /// What a task comes down to.
 pub(crate) struct Ground<'a> {
@@ -81,7 +92,7 @@ impl<'a> Ground<'a> {
 
     /// Sessions a second that the simulated part of a deployment gets.
     pub(crate) fn simulated_rate(&self) -> f64 {
-        (self.rate() / f64::from(self.block)).max(LEAST_ALIVE / self.session_s)
+        (self.rate() / f64::from(self.block)).max(LEAST_RATE)
     }
 
     /// The type of this degree.
@@ -141,7 +152,10 @@ impl<'a> Ground<'a> {
         let Some((gpus, workers)) = self.cheapest() else { return 1 };
         let Bounds { prefill, decode, .. } = &self.task.bounds;
         let share = (f64::from(self.task.bounds.most_gpus) / gpus).min(1.0);
-        let parts = ((workers * share / WHOLE).floor() as u32).max(1);
+        let (workers, rounds) =
+            (workers * share, 2.5 * self.session_s * self.rate() * share * self.demand.rounds);
+        let long = (workers / WHOLE_LONG).min(rounds / MANY_ROUNDS);
+        let parts = ((workers / WHOLE).max(long).floor() as u32).max(1);
         let allowed = |bounds: &RoleBounds, least: u32| {
             bounds.least.max(least).div_ceil(parts).saturating_mul(parts) <= bounds.most
         };
@@ -149,21 +163,15 @@ impl<'a> Ground<'a> {
         if allowed(prefill, 0) && allowed(decode, 1) { parts } else { 1 }
     }
 
-    /// When measuring begins and ends, seconds, in runs with sessions at this rate of which so many rounds are to be
-    /// measured: a session's length goes before.
-    pub(crate) fn span(&self, rate: f64, rounds: f64) -> Span {
-        let per_s = rate * self.demand.rounds;
-        let warm_s = self.session_s;
-        let measured_s = warm_s.max(rounds / per_s).max(LEAST_SESSIONS / rate);
+    /// The times of runs with sessions at this rate of which so many rounds are to be measured. A session's length goes
+    /// before; the load goes on for half of one behind those that are measured.
+    pub(crate) fn times(&self, rate: f64, rounds: f64) -> Times {
+        let (session_s, per_s) = (self.session_s, rate * self.demand.rounds);
+        let measured_s = (rounds / per_s).min(LONGEST_S).max(session_s);
         // Under a load far beyond what is served, and with very long sessions, less has to be enough.
-        let most_s = MOST_ROUNDS / per_s;
-        let scale = (most_s / (warm_s + measured_s + self.tail_s())).min(1.0);
-        Span { from_s: warm_s * scale, until_s: (warm_s + measured_s) * scale }
-    }
-
-    /// The load goes on for so long behind those that are measured, seconds.
-    pub(crate) fn tail_s(&self) -> f64 {
-        0.5 * self.session_s
+        let scale = (MOST_ROUNDS / (per_s * (1.5 * session_s + measured_s))).min(1.0);
+        let (from_s, until_s) = (scale * session_s, scale * (session_s + measured_s));
+        Times { span: Span { from_s, until_s }, end_s: until_s + scale * session_s / 2.0 }
     }
 
     /// Sessions of a run: at this rate, for so many seconds.

@@ -3,11 +3,10 @@
 use std::collections::BTreeMap;
 
 use ampd_simulator::cluster::Cluster;
-use ampd_simulator::report::Span;
 use ampd_simulator::trace::Trace;
 use ampd_simulator::{Setup, WorkerType, simulate};
 
-use crate::ground::Ground;
+use crate::ground::{Ground, Times};
 use crate::prediction::{Outcome, Prediction};
 use crate::{Deployment, PlanError};
 
@@ -34,9 +33,9 @@ impl<'a> Judge<'a> {
         Self { ground, traces: Vec::new(), known: BTreeMap::new(), spent: 0, runs: 0 }
     }
 
-    fn span(&self) -> Span {
+    fn times(&self) -> Times {
         let effort = self.ground.task.effort;
-        self.ground.span(self.ground.simulated_rate(), f64::from(effort.run_rounds))
+        self.ground.times(self.ground.simulated_rate(), f64::from(effort.run_rounds))
     }
 
     /// Runs a deployment with the first so many seeds; whether the budget of rounds was enough for it.
@@ -63,8 +62,7 @@ impl<'a> Judge<'a> {
     fn sessions(&mut self, place: usize) -> Result<u64, PlanError> {
         while self.traces.len() <= place {
             let seed = self.seed(self.traces.len());
-            let until_s = self.span().until_s + self.ground.tail_s();
-            let trace = self.ground.trace(self.ground.simulated_rate(), until_s, seed)?;
+            let trace = self.ground.trace(self.ground.simulated_rate(), self.times().end_s, seed)?;
             let rounds = trace.sessions.iter().map(|session| session.rounds.len() as u64).sum();
             self.traces.push(Sessions { trace, rounds });
         }
@@ -76,7 +74,7 @@ impl<'a> Judge<'a> {
     }
 
     fn simulated(&self, deployment: &Deployment, place: usize) -> Result<Outcome, PlanError> {
-        let (ground, span) = (self.ground, self.span());
+        let (ground, Times { span, end_s }) = (self.ground, self.times());
         let missing = || PlanError::NoProfiles;
         let decode = ground.profile(deployment.decode.degree).ok_or_else(missing)?;
         let prefill = ground.profile(deployment.prefill.degree).ok_or_else(missing)?;
@@ -99,7 +97,7 @@ impl<'a> Judge<'a> {
             faults: &[],
             seed: self.seed(place),
             // What has not ended half a session after the measured span is late in any case.
-            until_s: (span.until_s + ground.tail_s()).max(last_s + f64::MIN_POSITIVE),
+            until_s: end_s.max(last_s + f64::MIN_POSITIVE),
         };
         let run = simulate(&setup)?;
         // A rate that was raised to be worth simulating is not what is served.

@@ -10,6 +10,8 @@ use crate::{Bounds, Deployment, Effort, Needed, PlanError, RoleBounds, Searched,
 
 /// Under more accelerators than so many times the need, hardly any round waits: no more are looked at.
 const PLENTY: f64 = 4.0;
+/// Arithmetic may ask for so many times as many as are enough: it leaves out what a prefill beside decodes saves.
+const BEYOND: f64 = 1.25;
 
 /// What would meet objectives that no deployment within the bounds meets: looked for without the upper bounds, and so
 /// perhaps in other parts. What it takes counts as `searched`.
@@ -25,6 +27,9 @@ pub(crate) fn needed(
     let left = task.effort.rounds.saturating_sub(searched.rounds);
     let task = Task { bounds, effort: Effort { rounds: left, ..task.effort }, ..task.clone() };
     let ground = Ground::of(&task)?;
+    if ground.need() > BEYOND * f64::from(MOST_GPUS) {
+        return Ok(Needed::TooMany { gpus: ground.need() });
+    }
     let space = Space::of(&ground, &task.bounds.prefill, &task.bounds.decode);
     let from = u32::try_from(best.gpus()).unwrap_or(MOST_GPUS).min(MOST_GPUS);
     let most = plenty(&ground, &space, from);
@@ -46,13 +51,7 @@ pub(crate) fn needed(
         }
         Ok(Minimum::None(_, Ended::RoundsSpent)) | Err(PlanError::TooLittleEffort { .. }) => Needed::Unknown,
         Ok(Minimum::None(best, _)) => known(best).map_or(Needed::Unknown, |(deployment, predicted)| {
-            let (attainment, gpus) = (predicted.attainment.mean, deployment.gpus());
-            // Where the load alone asks for more than any service may have, more would do better.
-            if ground.need() > f64::from(MOST_GPUS) {
-                Needed::TooMany { gpus: ground.need() }
-            } else {
-                Needed::OtherObjectives { attainment, gpus }
-            }
+            Needed::OtherObjectives { attainment: predicted.attainment.mean, gpus: deployment.gpus() }
         }),
         Err(error) => return Err(error),
     })

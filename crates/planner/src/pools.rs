@@ -5,7 +5,7 @@ use ampd_simulator::cluster::{Cluster, Policies};
 use ampd_simulator::truth::{Corrections, Truth};
 use ampd_simulator::{Setup, WorkerType, simulate};
 
-use crate::ground::Ground;
+use crate::ground::{Ground, Times};
 use crate::prediction::Outcome;
 use crate::work::Work;
 use crate::{PlanError, Role, WorkerProfile};
@@ -88,9 +88,8 @@ pub(crate) fn sustained(works: &[Work], curves: &[Curve]) -> Vec<Work> {
 /// The P95 of a pool whose workers each get so many sessions a second, as a share of its objective.
 fn share(ground: &Ground<'_>, profile: &WorkerProfile, role: Role, rate: f64) -> Result<f64, PlanError> {
     let (slo, rate) = (ground.task.slo, rate * f64::from(REPLICAS));
-    let span = ground.span(rate, ROUNDS);
-    let until_s = span.until_s + ground.tail_s();
-    let trace = ground.trace(rate, until_s, ground.task.seed)?;
+    let Times { span, end_s } = ground.times(rate, ROUNDS);
+    let trace = ground.trace(rate, end_s, ground.task.seed)?;
     let ideal = ideal(profile, slo.itl_s);
     let ideal_truth = Truth::from_model(ideal.clone(), Corrections::NONE)
         .map_err(ampd_simulator::evaluate::EvaluateError::from)?;
@@ -122,7 +121,7 @@ fn share(ground: &Ground<'_>, profile: &WorkerProfile, role: Role, rate: f64) ->
         trace: &trace,
         faults: &[],
         seed: ground.task.seed,
-        until_s,
+        until_s: end_s,
     })?;
     let outcome = Outcome::of(&run, &slo, span, 1.0);
     let share = match role {

@@ -74,3 +74,14 @@ fn what_a_plan_tells_adds_up() {
     assert!(plan.alternatives.iter().any(|other| other.gpus < plan.gpus));
     assert!(plan.program.is_some());
 }
+
+#[test]
+fn a_load_beyond_all_accelerators_says_so() {
+    let task = cell(16, 0.5, Goal::MinimumGpus);
+    let flood = Task { workload: task.workload.clone().times(1e5).unwrap(), ..task };
+    let plan = plan(&flood).unwrap();
+    let Verdict::Infeasible { needed: Needed::TooMany { gpus } } = plan.verdict else {
+        panic!("{:?}", plan.verdict)
+    };
+    assert!(gpus > 65_536.0, "{gpus}");
+}

@@ -15,7 +15,7 @@ pub(super) fn text(service: &Service, task: &Task, plan: &Plan) -> String {
     };
     format!(
         "{}/{}: {:.3} sessions/s, TTFT {:.0} ms, ITL {:.1} ms, policy {}\n\n{why}\n\n{}\n{} deployments in {} runs of {} \
-         rounds simulated{parts}, seed {}\n",
+         rounds simulated{parts}, seed {}; ~ is of short runs, which flatter\n",
         service.namespace,
         service.name,
         task.workload.arrivals.rate(),
@@ -62,7 +62,7 @@ fn row(name: &str, deployment: &Deployment, predicted: &Prediction) -> [String; 
         deployment.gpus().to_string(),
         pool(deployment.prefill),
         pool(deployment.decode),
-        format!("{:.1}{half} %", 100.0 * attained.mean),
+        format!("{}{:.1}{half} %", if predicted.decided { "" } else { "~" }, 100.0 * attained.mean),
         format!("{:.2}", predicted.goodput),
         format!("{:.0} ms", 1e3 * predicted.ttft_p95_s),
         format!("{:.1} ms", 1e3 * predicted.itl_p95_s),

@@ -99,7 +99,7 @@ fn long(task: &Task, plan: &Plan) -> f64 {
         prefill: fixed(plan.deployment.prefill),
         decode: fixed(plan.deployment.decode),
     };
-    let effort = Effort { run_rounds: 20_000, seeds: 2, ..task.effort };
+    let effort = Effort { deciding_s: 600, seeds: 3, ..task.effort };
     let all = exhaustive(&Task { bounds, effort, seed: 1001, ..task.clone() }).unwrap();
     all.iter().find(|other| other.deployment == plan.deployment).unwrap().predicted.attainment.mean
 }

@@ -1,14 +1,14 @@
 //! Every deployment in the simulator: exact and slow, for small budgets.
 
 use crate::ground::Ground;
-use crate::judge::Judge;
+use crate::judge::{Judge, Purpose};
 use crate::space::Space;
 use crate::{Alternative, Bounds, PlanError, Task};
 
 /// More deployments than so many are not all simulated.
 const MOST: usize = 2000;
 
-/// All deployments within the bounds that no decode worker could be added to, each with all seeds of the task's effort,
+/// All deployments within the bounds that no decode worker could be added to, each with all runs that decide,
 /// whatever rounds that takes; by rising accelerators, of equal ones the better first. What plans are measured by.
 ///
 /// # Errors
@@ -37,7 +37,7 @@ pub fn exhaustive(task: &Task) -> Result<Vec<Alternative>, PlanError> {
     let mut judge = Judge::new(&ground);
     let mut all = Vec::with_capacity(deployments.len());
     for deployment in deployments {
-        judge.run(&deployment, task.effort.seeds as usize)?;
+        judge.run(&deployment, Purpose::Deciding, task.effort.seeds as usize)?;
         if let Some(predicted) = judge.prediction(&deployment) {
             all.push(Alternative { deployment, gpus: deployment.gpus(), predicted });
         }

@@ -1,7 +1,7 @@
 //! What a task comes down to before anything is simulated.
 
 use ampd_simulator::report::Span;
-use ampd_simulator::trace::{Trace, TraceSession};
+use ampd_simulator::trace::{Trace, TraceRound, TraceSession};
 use ampd_simulator::workload::{Arrivals, Demand};
 
 use crate::work::Work;
@@ -20,7 +20,7 @@ const LEAST_RATE: f64 = 0.006;
 /// Measuring ends after this, seconds, or a session's length.
 const LONGEST_S: f64 = 5000.0;
 /// Rounds of one run at most, with those that are not measured.
-const MOST_ROUNDS: f64 = 30_000.0;
+const MOST_ROUNDS: f64 = 50_000.0;
 
 /// When a run measures, and when it ends.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +41,7 @@ pub(crate) struct Ground<'a> {
     pub decode: Vec<u32>,
     /// Tokens of the longest session that is simulated; longer ones are cut.
     limit: u64,
-    /// A typical session's length, seconds.
+    /// See [`Self::session_s`], seconds.
     pub session_s: f64,
     /// Deployments are in so many equal parts, of which one is simulated under its share of the load.
     pub block: u32,
@@ -109,18 +109,19 @@ impl<'a> Ground<'a> {
         self.cheapest().map_or(f64::INFINITY, |(gpus, _)| gpus)
     }
 
-    /// A mean session's length while decode steps last as long as they may.
+    /// The length of the session that is alive at a moment, in the mean, while decode steps last as long as they may. Long
+    /// ones count with their length: it takes until they end that a deployment has its full load.
     fn session_s(&self, sample: &Trace) -> f64 {
         let slo = self.task.slo;
         let step_s = self.decode.iter().filter_map(|degree| self.profile(*degree));
         let context = self.demand.context();
         let step_s = step_s.map(|profile| profile.truth.decode_s(1.0, context)).fold(0.0, f64::max);
         let step_s = slo.itl_s.min(2.0 * step_s);
-        let rounds = sample.sessions.iter().flat_map(|session| &session.rounds);
-        let sum: f64 = rounds
-            .map(|round| round.gap_s + slo.ttft_s.min(1.0) / 3.0 + f64::from(round.output) * step_s)
-            .sum();
-        (sum / sample.sessions.len() as f64).max(1e-3)
+        let round_s =
+            |round: &TraceRound| round.gap_s + slo.ttft_s.min(1.0) / 3.0 + f64::from(round.output) * step_s;
+        let lengths = sample.sessions.iter().map(|session| session.rounds.iter().map(round_s).sum::<f64>());
+        let (sum, squares) = lengths.fold((0.0, 0.0), |(sum, squares), s| (sum + s, squares + s * s));
+        if sum > 0.0 { (squares / sum).max(1e-3) } else { 1e-3 }
     }
 
     /// TTFT and ITL of a mean round that nothing else is served beside, seconds, on the faster role's prefills.
@@ -163,15 +164,27 @@ impl<'a> Ground<'a> {
         if allowed(prefill, 0) && allowed(decode, 1) { parts } else { 1 }
     }
 
-    /// The times of runs with sessions at this rate of which so many rounds are to be measured. A session's length goes
-    /// before; the load goes on for half of one behind those that are measured.
-    pub(crate) fn times(&self, rate: f64, rounds: f64) -> Times {
-        let (session_s, per_s) = (self.session_s, rate * self.demand.rounds);
-        let measured_s = (rounds / per_s).min(LONGEST_S).max(session_s);
+    /// The times of runs that compare, with sessions at this rate of which so many rounds are to be measured.
+    pub(crate) fn comparing(&self, rate: f64, rounds: f64) -> Times {
+        let measured_s = (rounds / (rate * self.demand.rounds)).min(LONGEST_S).max(self.session_s);
+        self.times(rate, self.session_s, measured_s)
+    }
+
+    /// The times of runs that decide.
+    pub(crate) fn deciding(&self, rate: f64) -> Times {
+        let seconds = f64::from(self.task.effort.deciding_s);
+        self.times(rate, self.session_s.max(seconds / 6.0), seconds.max(2.0 * self.session_s))
+    }
+
+    /// What is measured goes on for `measured_s` behind `warm_s`, the load for half a session's length more.
+    fn times(&self, rate: f64, warm_s: f64, measured_s: f64) -> Times {
+        let (end_s, per_s) = (warm_s + measured_s + self.session_s / 2.0, rate * self.demand.rounds);
         // Under a load far beyond what is served, and with very long sessions, less has to be enough.
-        let scale = (MOST_ROUNDS / (per_s * (1.5 * session_s + measured_s))).min(1.0);
-        let (from_s, until_s) = (scale * session_s, scale * (session_s + measured_s));
-        Times { span: Span { from_s, until_s }, end_s: until_s + scale * session_s / 2.0 }
+        let scale = (MOST_ROUNDS / (per_s * end_s)).min(1.0);
+        Times {
+            span: Span { from_s: scale * warm_s, until_s: scale * (warm_s + measured_s) },
+            end_s: scale * end_s,
+        }
     }
 
     /// Sessions of a run: at this rate, for so many seconds.

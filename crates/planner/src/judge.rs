@@ -10,12 +10,22 @@ use crate::ground::{Ground, Times};
 use crate::prediction::{Outcome, Prediction};
 use crate::{Deployment, PlanError};
 
+/// What a run is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// To compare candidates.
+    Comparing,
+    /// To decide, and to be told: longer, under other seeds, so that what won by luck does not keep it.
+    Deciding,
+}
+
 /// The runs of a task; one that was made is not made again. Each seed gives all deployments the same sessions at the same
 /// times.
 pub(crate) struct Judge<'a> {
     pub ground: &'a Ground<'a>,
-    traces: Vec<Sessions>,
-    known: BTreeMap<Deployment, Vec<Outcome>>,
+    /// Of runs that compare, and that decide.
+    traces: [Vec<Sessions>; 2],
+    known: BTreeMap<Deployment, [Vec<Outcome>; 2]>,
     /// Rounds simulated.
     pub spent: u64,
     /// Runs made.
@@ -28,30 +38,46 @@ struct Sessions {
     rounds: u64,
 }
 
+/// Seeds of runs that decide are so far from those of runs that compare.
+const APART: u64 = 0x1000;
+
 impl<'a> Judge<'a> {
     pub(crate) fn new(ground: &'a Ground<'a>) -> Self {
-        Self { ground, traces: Vec::new(), known: BTreeMap::new(), spent: 0, runs: 0 }
+        Self { ground, traces: [Vec::new(), Vec::new()], known: BTreeMap::new(), spent: 0, runs: 0 }
     }
 
-    fn times(&self) -> Times {
-        let effort = self.ground.task.effort;
-        self.ground.times(self.ground.simulated_rate(), f64::from(effort.run_rounds))
+    fn times(&self, purpose: Purpose) -> Times {
+        let (rate, effort) = (self.ground.simulated_rate(), self.ground.task.effort);
+        match purpose {
+            Purpose::Comparing => self.ground.comparing(rate, f64::from(effort.run_rounds)),
+            Purpose::Deciding => self.ground.deciding(rate),
+        }
+    }
+
+    fn seed(&self, purpose: Purpose, place: usize) -> u64 {
+        let apart = if purpose == Purpose::Deciding { APART } else { 0 };
+        self.ground.task.seed.wrapping_add(apart).wrapping_add(place as u64)
     }
 
     /// Runs a deployment with the first so many seeds; whether the budget of rounds was enough for it.
-    pub(crate) fn run(&mut self, deployment: &Deployment, seeds: usize) -> Result<bool, PlanError> {
+    pub(crate) fn run(
+        &mut self,
+        deployment: &Deployment,
+        purpose: Purpose,
+        seeds: usize,
+    ) -> Result<bool, PlanError> {
         let budget = self.ground.task.effort.rounds;
-        let done = self.known.get(deployment).map_or(0, Vec::len);
+        let done = self.known.get(deployment).map_or(0, |known| known[purpose as usize].len());
         for place in done..seeds {
-            let rounds = self.sessions(place)?;
+            let rounds = self.sessions(purpose, place)?;
             if self.spent.saturating_add(rounds) > budget {
                 if self.spent == 0 {
                     return Err(PlanError::TooLittleEffort { rounds: budget, needed: rounds });
                 }
                 return Ok(false);
             }
-            let outcome = self.simulated(deployment, place)?;
-            self.known.entry(*deployment).or_default().push(outcome);
+            let outcome = self.simulated(deployment, purpose, place)?;
+            self.known.entry(*deployment).or_default()[purpose as usize].push(outcome);
             self.spent += rounds;
             self.runs += 1;
         }
@@ -59,22 +85,24 @@ impl<'a> Judge<'a> {
     }
 
     /// Has the sessions of a seed ready; their rounds.
-    fn sessions(&mut self, place: usize) -> Result<u64, PlanError> {
-        while self.traces.len() <= place {
-            let seed = self.seed(self.traces.len());
-            let trace = self.ground.trace(self.ground.simulated_rate(), self.times().end_s, seed)?;
+    fn sessions(&mut self, purpose: Purpose, place: usize) -> Result<u64, PlanError> {
+        while self.traces[purpose as usize].len() <= place {
+            let seed = self.seed(purpose, self.traces[purpose as usize].len());
+            let end_s = self.times(purpose).end_s;
+            let trace = self.ground.trace(self.ground.simulated_rate(), end_s, seed)?;
             let rounds = trace.sessions.iter().map(|session| session.rounds.len() as u64).sum();
-            self.traces.push(Sessions { trace, rounds });
+            self.traces[purpose as usize].push(Sessions { trace, rounds });
         }
-        Ok(self.traces[place].rounds)
+        Ok(self.traces[purpose as usize][place].rounds)
     }
 
-    fn seed(&self, place: usize) -> u64 {
-        self.ground.task.seed.wrapping_add(place as u64)
-    }
-
-    fn simulated(&self, deployment: &Deployment, place: usize) -> Result<Outcome, PlanError> {
-        let (ground, Times { span, end_s }) = (self.ground, self.times());
+    fn simulated(
+        &self,
+        deployment: &Deployment,
+        purpose: Purpose,
+        place: usize,
+    ) -> Result<Outcome, PlanError> {
+        let (ground, Times { span, end_s }) = (self.ground, self.times(purpose));
         let missing = || PlanError::NoProfiles;
         let decode = ground.profile(deployment.decode.degree).ok_or_else(missing)?;
         let prefill = ground.profile(deployment.prefill.degree).ok_or_else(missing)?;
@@ -84,7 +112,7 @@ impl<'a> Judge<'a> {
             model: &prefill.perf,
             kv_tokens: prefill.cluster.kv_tokens,
         });
-        let trace = &self.traces[place].trace;
+        let trace = &self.traces[purpose as usize][place].trace;
         let last_s = trace.sessions.iter().filter_map(|session| session.arrival_s).fold(0.0, f64::max);
         let setup = Setup {
             cluster: &cluster,
@@ -95,7 +123,7 @@ impl<'a> Judge<'a> {
             slo: ground.task.slo,
             trace,
             faults: &[],
-            seed: self.seed(place),
+            seed: self.seed(purpose, place),
             // What has not ended half a session after the measured span is late in any case.
             until_s: end_s.max(last_s + f64::MIN_POSITIVE),
         };
@@ -105,15 +133,24 @@ impl<'a> Judge<'a> {
         Ok(Outcome::of(&run, &ground.task.slo, span, parts))
     }
 
-    /// What is to be expected of a deployment that has been run.
+    /// What is to be expected of a deployment that has been run: by the runs that decide, where there are any.
     pub(crate) fn prediction(&self, deployment: &Deployment) -> Option<Prediction> {
-        let outcomes = self.known.get(deployment)?;
-        Some(Prediction::of(outcomes, &self.ground.task.slo))
+        let [comparing, deciding] = self.known.get(deployment)?;
+        let decided = !deciding.is_empty();
+        let outcomes = if decided { deciding } else { comparing };
+        Some(Prediction::of(outcomes, decided, &self.ground.task.slo))
     }
 
     /// The outcomes of a deployment, seed by seed.
-    pub(crate) fn outcomes(&self, deployment: &Deployment) -> &[Outcome] {
-        self.known.get(deployment).map_or(&[], Vec::as_slice)
+    pub(crate) fn outcomes(&self, deployment: &Deployment, purpose: Purpose) -> &[Outcome] {
+        self.known.get(deployment).map_or(&[], |known| known[purpose as usize].as_slice())
+    }
+
+    /// The outcomes of two deployments under the same sessions, seed by seed: of runs that decide, where both have any.
+    pub(crate) fn pairs(&self, a: &Deployment, b: &Deployment) -> impl Iterator<Item = (&Outcome, &Outcome)> {
+        let decided = |of| !self.outcomes(of, Purpose::Deciding).is_empty();
+        let purpose = if decided(a) && decided(b) { Purpose::Deciding } else { Purpose::Comparing };
+        self.outcomes(a, purpose).iter().zip(self.outcomes(b, purpose))
     }
 
     /// All deployments that have been run.

@@ -88,7 +88,7 @@ pub(crate) fn sustained(works: &[Work], curves: &[Curve]) -> Vec<Work> {
 /// The P95 of a pool whose workers each get so many sessions a second, as a share of its objective.
 fn share(ground: &Ground<'_>, profile: &WorkerProfile, role: Role, rate: f64) -> Result<f64, PlanError> {
     let (slo, rate) = (ground.task.slo, rate * f64::from(REPLICAS));
-    let Times { span, end_s } = ground.times(rate, ROUNDS);
+    let Times { span, end_s } = ground.comparing(rate, ROUNDS);
     let trace = ground.trace(rate, end_s, ground.task.seed)?;
     let ideal = ideal(profile, slo.itl_s);
     let ideal_truth = Truth::from_model(ideal.clone(), Corrections::NONE)

@@ -52,6 +52,8 @@ pub struct Prediction {
     pub rounds: u64,
     /// Runs that this is of.
     pub runs: usize,
+    /// Whether they are runs that decide; those that only compare are shorter, and flatter.
+    pub decided: bool,
 }
 
 impl Outcome {
@@ -116,7 +118,7 @@ impl Outcome {
 
 impl Prediction {
     /// Of runs with different seeds; there is one at least.
-    pub(crate) fn of(outcomes: &[Outcome], slo: &Slo) -> Self {
+    pub(crate) fn of(outcomes: &[Outcome], decided: bool, slo: &Slo) -> Self {
         let mean = |value: &dyn Fn(&Outcome) -> f64| {
             outcomes.iter().map(value).sum::<f64>() / outcomes.len().max(1) as f64
         };
@@ -135,6 +137,7 @@ impl Prediction {
             local_share: mean(&|outcome| outcome.local_share),
             rounds: outcomes.iter().map(|outcome| outcome.rounds).sum(),
             runs: outcomes.len(),
+            decided,
         }
     }
 }

@@ -32,15 +32,10 @@ const WORST_Z: f64 = 1e3;
 /// accelerators, then by latency.
 pub(crate) fn compare(judge: &Judge<'_>, a: &Deployment, b: &Deployment) -> Ordering {
     let (slo, goal) = (judge.ground.task.slo, judge.ground.task.goal);
-    let seeds = judge.outcomes(a).len().min(judge.outcomes(b).len());
-    let mean = |deployment: &Deployment, of: &dyn Fn(&Outcome) -> f64| {
-        judge.outcomes(deployment)[..seeds].iter().map(of).sum::<f64>() / seeds.max(1) as f64
+    let sums = |of: &dyn Fn(&Outcome) -> f64| {
+        judge.pairs(a, b).fold((0.0, 0.0), |sums, (a, b)| (sums.0 + of(a), sums.1 + of(b)))
     };
-    let worth = |deployment: &Deployment| mean(deployment, &|outcome| value(goal, outcome, &slo));
-    let late = |deployment: &Deployment| mean(deployment, &|outcome| outcome.z(&slo));
-    worth(b)
-        .total_cmp(&worth(a))
-        .then(a.gpus().cmp(&b.gpus()))
-        .then(late(a).total_cmp(&late(b)))
-        .then(a.cmp(b))
+    let worth = sums(&|outcome| value(goal, outcome, &slo));
+    let late = sums(&|outcome| outcome.z(&slo));
+    worth.1.total_cmp(&worth.0).then(a.gpus().cmp(&b.gpus())).then(late.0.total_cmp(&late.1)).then(a.cmp(b))
 }

@@ -59,15 +59,18 @@ impl Bounds {
 pub struct Effort {
     /// Rounds of all runs together, at most.
     pub rounds: u64,
-    /// Rounds of one run that are measured, at least; more where sessions are long.
+    /// Rounds that are measured of a run that compares candidates, at least; more where sessions are long.
     pub run_rounds: u32,
-    /// Runs of one deployment at most, each with another seed.
+    /// Simulated seconds that are measured of a run that decides, at least: near capacity queues grow slowly, and short
+    /// runs flatter.
+    pub deciding_s: u32,
+    /// Runs that decide, each with another seed, of each deployment.
     pub seeds: u32,
 }
 
 impl Default for Effort {
     fn default() -> Self {
-        Self { rounds: 1_000_000, run_rounds: 1500, seeds: 4 }
+        Self { rounds: 2_000_000, run_rounds: 1500, deciding_s: 120, seeds: 3 }
     }
 }
 
@@ -112,6 +115,8 @@ impl Task {
         number("the budget of accelerators", gpus, good, "from 1 to 65536")?;
         let rounds = f64::from(effort.run_rounds);
         number("effort.run_rounds", rounds, (1..=1_000_000).contains(&effort.run_rounds), "from 1 to 1e6")?;
+        let seconds = f64::from(effort.deciding_s);
+        number("effort.deciding_s", seconds, (1..=100_000).contains(&effort.deciding_s), "from 1 to 1e5")?;
         let good = (1..=MOST_SEEDS).contains(&effort.seeds);
         number("effort.seeds", f64::from(effort.seeds), good, "from 1 to 64")?;
         if bounds.least_gpus > bounds.most_gpus {

@@ -1,11 +1,14 @@
-//! Successive halving: all candidates have a run, the better half another one, until one is left.
+//! Successive halving: all candidates have a run, the better half another one, and the best few those that decide.
 
 use ampd_simulator::evaluate::Interval;
 use serde::Serialize;
 
 use super::{compare, value};
-use crate::judge::Judge;
+use crate::judge::{Judge, Purpose};
 use crate::{Deployment, PlanError};
+
+/// Runs that compare, of each that is left: at the first rung, at the second.
+const RUNGS: [usize; 2] = [1, 2];
 
 /// Why a comparison ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -19,56 +22,60 @@ pub enum Ended {
     RoundsSpent,
 }
 
-/// Runs the candidates; those that have been run, best first, and why it ended. `enough` is asked after each rung with
-/// the best one and may end it.
+/// Runs the candidates to compare them; those that have been run, best first, and whether the rounds were enough for all.
 pub(crate) fn halve(
     judge: &mut Judge<'_>,
     candidates: &[Deployment],
-    enough: impl Fn(&Judge<'_>, &Deployment) -> bool,
-) -> Result<(Vec<Deployment>, Ended), PlanError> {
-    let most = judge.ground.task.effort.seeds as usize;
-    let (mut alive, mut gone): (Vec<Deployment>, Vec<Deployment>) = (candidates.to_vec(), Vec::new());
+) -> Result<(Vec<Deployment>, bool), PlanError> {
+    let mut alive = candidates.to_vec();
     alive.sort_unstable();
     alive.dedup();
-    let (mut seeds, mut ended) = (1, Ended::AllRuns);
-    loop {
-        let mut all = true;
+    let mut gone: Vec<Deployment> = Vec::new();
+    for seeds in RUNGS {
+        let mut enough = true;
         for deployment in &alive {
-            all = judge.run(deployment, seeds)?;
-            if !all {
-                break;
-            }
+            enough = enough && judge.run(deployment, Purpose::Comparing, seeds)?;
         }
         // Those that the budget did not allow a run are not known at all.
-        alive.retain(|deployment| !judge.outcomes(deployment).is_empty());
+        alive.retain(|deployment| !judge.outcomes(deployment, Purpose::Comparing).is_empty());
         alive.sort_by(|a, b| compare(judge, a, b));
-        if !all {
-            ended = Ended::RoundsSpent;
-            break;
+        if !enough {
+            alive.extend(gone);
+            return Ok((alive, false));
         }
-        let Some((best, others)) = alive.split_first() else { break };
-        if others.is_empty() || others.iter().all(|other| separated(judge, best, other)) {
-            // What is told of it is to be told with all runs.
-            ended = if judge.run(best, most)? { Ended::Separated } else { Ended::RoundsSpent };
-            break;
-        }
-        if seeds >= most || enough(judge, best) {
-            break;
-        }
-        // The last two go on until their runs are over.
+        // The better half goes on, two at least.
         let keep = alive.len().div_ceil(2).max(2);
         gone.splice(0..0, alive.split_off(keep.min(alive.len())));
-        seeds = (2 * seeds).min(most);
     }
     alive.extend(gone);
-    Ok((alive, ended))
+    Ok((alive, true))
+}
+
+/// Has the best `count` of the ranked ones have the runs that decide, and puts them in order by these; why that ended.
+pub(crate) fn decide(
+    judge: &mut Judge<'_>,
+    ranked: &mut [Deployment],
+    count: usize,
+) -> Result<Ended, PlanError> {
+    let seeds = judge.ground.task.effort.seeds as usize;
+    let count = count.min(ranked.len());
+    let deciding = &mut ranked[..count];
+    for deployment in deciding.iter() {
+        if !judge.run(deployment, Purpose::Deciding, seeds)? {
+            return Ok(Ended::RoundsSpent);
+        }
+    }
+    deciding.sort_by(|a, b| compare(judge, a, b));
+    let Some((best, others)) = deciding.split_first() else { return Ok(Ended::AllRuns) };
+    let all = others.iter().all(|other| separated(judge, best, other));
+    Ok(if all { Ended::Separated } else { Ended::AllRuns })
 }
 
 /// Whether a deployment is better than another one beyond doubt: by the interval of their differences, seed by seed.
 fn separated(judge: &Judge<'_>, best: &Deployment, other: &Deployment) -> bool {
     let (slo, goal) = (judge.ground.task.slo, judge.ground.task.goal);
-    let pairs = judge.outcomes(best).iter().zip(judge.outcomes(other));
-    let differences: Vec<f64> = pairs.map(|(a, b)| value(goal, a, &slo) - value(goal, b, &slo)).collect();
+    let differences: Vec<f64> =
+        judge.pairs(best, other).map(|(a, b)| value(goal, a, &slo) - value(goal, b, &slo)).collect();
     let interval = Interval::of(&differences);
     interval.mean > interval.half_width
 }

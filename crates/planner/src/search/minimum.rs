@@ -1,8 +1,7 @@
 //! The fewest accelerators that are enough.
 
-use super::compare;
-use super::halving::{Ended, halve};
-use crate::judge::Judge;
+use super::halving::{Ended, decide, halve};
+use crate::judge::{Judge, Purpose};
 use crate::space::Space;
 use crate::work::{Work, capacity};
 use crate::{Deployment, PlanError};
@@ -10,6 +9,8 @@ use crate::{Deployment, PlanError};
 /// Candidates for each number of accelerators: in the first look, and where it is decided.
 const FIRST: usize = 2;
 const DECIDING: usize = 6;
+/// Of which so many may have the runs that decide.
+const TRIED: usize = 3;
 /// By so much a single run may be wrong.
 const DOUBT: f64 = 0.05;
 
@@ -68,6 +69,14 @@ pub(crate) fn minimum(
     search.decide(high.unwrap_or(last), last)
 }
 
+/// What came of a rung.
+struct Tried {
+    found: Option<(Deployment, Ended)>,
+    best: Option<Deployment>,
+    /// Whether no more may be simulated.
+    spent: bool,
+}
+
 struct Search<'s, 'a, 'b> {
     judge: &'s mut Judge<'a>,
     space: &'s Space<'b>,
@@ -113,43 +122,69 @@ impl Search<'_, '_, '_> {
     fn seems_enough(&mut self, rung: u32) -> Result<Option<bool>, PlanError> {
         let target = self.judge.ground.task.target;
         for deployment in self.candidates(rung, FIRST) {
-            if !self.judge.run(&deployment, 1)? {
+            if !self.judge.run(&deployment, Purpose::Comparing, 1)? {
                 return Ok(None);
             }
-            if self.judge.outcomes(&deployment)[0].attainment >= target - DOUBT {
+            if self.judge.outcomes(&deployment, Purpose::Comparing)[0].attainment >= target - DOUBT {
                 return Ok(Some(true));
             }
         }
         Ok(Some(false))
     }
 
-    /// Goes up from a rung that seems to be enough until one is with all runs.
+    /// Goes up from a rung that seems to be enough until one is, by the runs that decide: in strides that grow, for where one
+    /// more is not enough there may be many, and then through those that were left out.
     fn decide(&mut self, from: u32, last: u32) -> Result<Minimum, PlanError> {
-        let target = self.judge.ground.task.target;
         let mut best: Option<Deployment> = None;
-        let mut ended = Ended::AllRuns;
-        for rung in from..=last {
-            let candidates = self.candidates(rung, DECIDING);
-            let hopeless = |judge: &Judge<'_>, deployment: &Deployment| {
-                let predicted = judge.prediction(deployment);
-                predicted.is_some_and(|predicted| predicted.attainment.mean < target - 2.0 * DOUBT)
-            };
-            let (ranked, why) = halve(self.judge, &candidates, hopeless)?;
-            ended = why;
-            if let Some(first) = ranked.first() {
-                let predicted = self.judge.prediction(first);
-                if predicted.is_some_and(|predicted| predicted.attainment.mean >= target) {
-                    return Ok(Minimum::Found(*first, ended));
+        let (mut rung, mut stride) = (from, 1);
+        loop {
+            let tried = self.tried(rung)?;
+            if let Some(found) = tried.found {
+                for lower in (rung + 1).saturating_sub(stride.max(1))..rung {
+                    if let Some((deployment, ended)) = self.tried(lower)?.found {
+                        return Ok(Minimum::Found(deployment, ended));
+                    }
                 }
-                best = match best {
-                    Some(before) if compare(self.judge, &before, first).is_le() => Some(before),
-                    _ => Some(*first),
-                };
+                return Ok(Minimum::Found(found.0, found.1));
             }
-            if ended == Ended::RoundsSpent {
+            best = match (best, tried.best) {
+                (Some(before), Some(now)) if self.attained(&before) >= self.attained(&now) => Some(before),
+                (before, now) => now.or(before),
+            };
+            if tried.spent || rung >= last {
+                let ended = if tried.spent { Ended::RoundsSpent } else { Ended::AllRuns };
+                return Ok(Minimum::None(best, ended));
+            }
+            stride = if rung == from { 1 } else { stride + 1 };
+            let next = rung.saturating_add(stride).min(last);
+            stride = next - rung;
+            rung = next;
+        }
+    }
+
+    /// Whether a deployment of a rung is enough, by the runs that decide.
+    fn tried(&mut self, rung: u32) -> Result<Tried, PlanError> {
+        let target = self.judge.ground.task.target;
+        let (mut ranked, enough) = halve(self.judge, &self.candidates(rung, DECIDING))?;
+        ranked.truncate(TRIED);
+        let mut tried = Tried { found: None, best: None, spent: !enough };
+        for deployment in &ranked {
+            // One that is far from it in short runs, which flatter, is far from it.
+            if tried.spent || self.attained(deployment) < target - DOUBT {
                 break;
             }
+            let ended = decide(self.judge, &mut [*deployment], 1)?;
+            if ended != Ended::RoundsSpent && self.attained(deployment) >= target {
+                tried.found = Some((*deployment, ended));
+                return Ok(tried);
+            }
+            tried.spent = ended == Ended::RoundsSpent;
         }
-        Ok(Minimum::None(best, ended))
+        tried.best = ranked.into_iter().max_by(|a, b| self.attained(a).total_cmp(&self.attained(b)));
+        Ok(tried)
+    }
+
+    fn attained(&self, deployment: &Deployment) -> f64 {
+        self.judge.prediction(deployment).map_or(0.0, |predicted| predicted.attainment.mean)
     }
 }

@@ -13,7 +13,7 @@ use crate::common::task;
 
 fn good() -> Task {
     let task = task("qwen3-32b/h20", Workload::HOTPOTQA, 16, 0.5, Goal::MinimumGpus);
-    Task { effort: Effort { rounds: 10_000, run_rounds: 50, seeds: 2 }, ..task }
+    Task { effort: Effort { rounds: 10_000, run_rounds: 50, deciding_s: 10, seeds: 2 }, ..task }
 }
 
 fn refused(task: &Task) -> String {

@@ -27,7 +27,7 @@ pub fn task(name: &str, workload: Workload, gpus: u32, load: f64, goal: Goal) ->
         goal,
         bounds: Bounds::budget(gpus, &degrees),
         policies: Policies::ampd(),
-        effort: Effort { run_rounds: 500, seeds: 3, ..Effort::default() },
+        effort: Effort { run_rounds: 500, deciding_s: 15, seeds: 2, ..Effort::default() },
         seed: 1,
     }
 }

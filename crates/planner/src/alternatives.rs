@@ -15,7 +15,7 @@ const OTHER_SIZES: usize = 4;
 pub(crate) fn alternatives(judge: &Judge<'_>, chosen: &Deployment) -> Vec<Alternative> {
     let mut others: Vec<Deployment> =
         judge.all().filter(|deployment| *deployment != chosen).copied().collect();
-    others.sort_by(|a, b| search::compare(judge, a, b));
+    search::rank(judge, &mut others, |of| judge.told(of));
     let (same, mut sizes): (Vec<Deployment>, Vec<Deployment>) =
         others.iter().partition(|deployment| deployment.gpus() == chosen.gpus());
     let mut seen = BTreeSet::new();

@@ -133,12 +133,11 @@ impl<'a> Judge<'a> {
         Ok(Outcome::of(&run, &ground.task.slo, span, parts))
     }
 
-    /// What is to be expected of a deployment that has been run: by the runs that decide, where there are any.
+    /// What is to be expected of a deployment that has been run.
     pub(crate) fn prediction(&self, deployment: &Deployment) -> Option<Prediction> {
-        let [comparing, deciding] = self.known.get(deployment)?;
-        let decided = !deciding.is_empty();
-        let outcomes = if decided { deciding } else { comparing };
-        Some(Prediction::of(outcomes, decided, &self.ground.task.slo))
+        let outcomes = self.told(deployment);
+        let decided = !self.outcomes(deployment, Purpose::Deciding).is_empty();
+        (!outcomes.is_empty()).then(|| Prediction::of(outcomes, decided, &self.ground.task.slo))
     }
 
     /// The outcomes of a deployment, seed by seed.
@@ -146,11 +145,10 @@ impl<'a> Judge<'a> {
         self.known.get(deployment).map_or(&[], |known| known[purpose as usize].as_slice())
     }
 
-    /// The outcomes of two deployments under the same sessions, seed by seed: of runs that decide, where both have any.
-    pub(crate) fn pairs(&self, a: &Deployment, b: &Deployment) -> impl Iterator<Item = (&Outcome, &Outcome)> {
-        let decided = |of| !self.outcomes(of, Purpose::Deciding).is_empty();
-        let purpose = if decided(a) && decided(b) { Purpose::Deciding } else { Purpose::Comparing };
-        self.outcomes(a, purpose).iter().zip(self.outcomes(b, purpose))
+    /// The outcomes that are told of a deployment: of runs that decide, where it has any.
+    pub(crate) fn told(&self, deployment: &Deployment) -> &[Outcome] {
+        let decided = self.outcomes(deployment, Purpose::Deciding);
+        if decided.is_empty() { self.outcomes(deployment, Purpose::Comparing) } else { decided }
     }
 
     /// All deployments that have been run.

@@ -8,7 +8,7 @@ pub(crate) use best::best;
 pub use halving::Ended;
 pub(crate) use minimum::{Minimum, minimum};
 
-use std::cmp::Ordering;
+use std::collections::BTreeMap;
 
 use ampd_scheduler::Slo;
 
@@ -28,14 +28,30 @@ pub(crate) fn value(goal: Goal, outcome: &Outcome, slo: &Slo) -> f64 {
 /// Whatever Z is above this, it is as bad.
 const WORST_Z: f64 = 1e3;
 
-/// Orders deployments that have been run, the better one first: by their mean value over the seeds that both have, then by
-/// accelerators, then by latency.
-pub(crate) fn compare(judge: &Judge<'_>, a: &Deployment, b: &Deployment) -> Ordering {
+/// Puts deployments in order, the best first: by the mean value of their outcomes, then by accelerators, then by latency.
+/// Each has a place by itself and not by what it is compared with: those that were run more often than others would
+/// otherwise be in no order at all.
+pub(crate) fn rank<'j>(
+    judge: &'j Judge<'_>,
+    deployments: &mut [Deployment],
+    outcomes: impl Fn(&Deployment) -> &'j [Outcome],
+) {
     let (slo, goal) = (judge.ground.task.slo, judge.ground.task.goal);
-    let sums = |of: &dyn Fn(&Outcome) -> f64| {
-        judge.pairs(a, b).fold((0.0, 0.0), |sums, (a, b)| (sums.0 + of(a), sums.1 + of(b)))
+    let key = |deployment: &Deployment| {
+        let outcomes = outcomes(deployment);
+        let count = outcomes.len().max(1) as f64;
+        let worth = outcomes.iter().map(|outcome| value(goal, outcome, &slo)).sum::<f64>() / count;
+        let late = outcomes.iter().map(|outcome| outcome.z(&slo)).sum::<f64>() / count;
+        (worth, late)
     };
-    let worth = sums(&|outcome| value(goal, outcome, &slo));
-    let late = sums(&|outcome| outcome.z(&slo));
-    worth.1.total_cmp(&worth.0).then(a.gpus().cmp(&b.gpus())).then(late.0.total_cmp(&late.1)).then(a.cmp(b))
+    let keys: BTreeMap<Deployment, (f64, f64)> = deployments.iter().map(|of| (*of, key(of))).collect();
+    let place = |of: &Deployment| keys.get(of).copied().unwrap_or_default();
+    deployments.sort_by(|a, b| {
+        let ((a_worth, a_late), (b_worth, b_late)) = (place(a), place(b));
+        b_worth
+            .total_cmp(&a_worth)
+            .then(a.gpus().cmp(&b.gpus()))
+            .then(a_late.total_cmp(&b_late))
+            .then(a.cmp(b))
+    });
 }

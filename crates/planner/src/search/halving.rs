@@ -3,7 +3,7 @@
 use ampd_simulator::evaluate::Interval;
 use serde::Serialize;
 
-use super::{compare, value};
+use super::{rank, value};
 use crate::judge::{Judge, Purpose};
 use crate::{Deployment, PlanError};
 
@@ -38,7 +38,11 @@ pub(crate) fn halve(
         }
         // Those that the budget did not allow a run are not known at all.
         alive.retain(|deployment| !judge.outcomes(deployment, Purpose::Comparing).is_empty());
-        alive.sort_by(|a, b| compare(judge, a, b));
+        let first = |of: &Deployment| {
+            let outcomes = judge.outcomes(of, Purpose::Comparing);
+            &outcomes[..seeds.min(outcomes.len())]
+        };
+        rank(judge, &mut alive, first);
         if !enough {
             alive.extend(gone);
             return Ok((alive, false));
@@ -65,7 +69,7 @@ pub(crate) fn decide(
             return Ok(Ended::RoundsSpent);
         }
     }
-    deciding.sort_by(|a, b| compare(judge, a, b));
+    rank(judge, deciding, |of| judge.outcomes(of, Purpose::Deciding));
     let Some((best, others)) = deciding.split_first() else { return Ok(Ended::AllRuns) };
     let all = others.iter().all(|other| separated(judge, best, other));
     Ok(if all { Ended::Separated } else { Ended::AllRuns })
@@ -74,8 +78,9 @@ pub(crate) fn decide(
 /// Whether a deployment is better than another one beyond doubt: by the interval of their differences, seed by seed.
 fn separated(judge: &Judge<'_>, best: &Deployment, other: &Deployment) -> bool {
     let (slo, goal) = (judge.ground.task.slo, judge.ground.task.goal);
-    let differences: Vec<f64> =
-        judge.pairs(best, other).map(|(a, b)| value(goal, a, &slo) - value(goal, b, &slo)).collect();
+    let of = |deployment| judge.outcomes(deployment, Purpose::Deciding).iter();
+    let pairs = of(best).zip(of(other));
+    let differences: Vec<f64> = pairs.map(|(a, b)| value(goal, a, &slo) - value(goal, b, &slo)).collect();
     let interval = Interval::of(&differences);
     interval.mean > interval.half_width
 }

@@ -42,3 +42,14 @@ fn of_a_large_deployment_a_part_is_simulated() {
     assert!((plan.predicted.goodput / rounds - 0.95).abs() < 0.15, "{} of {rounds}", plan.predicted.goodput);
     assert!(plan.gpus > 200 && plan.gpus <= 400, "{}", plan.gpus);
 }
+
+/// What was run more often than something else is compared with it all the same, whatever came of both.
+#[test]
+fn every_seed_has_a_plan() {
+    for seed in 1..=12 {
+        let task = task("qwen3-32b/h20", Workload::TOOLBENCH, 24, 0.7, Goal::MinimumGpus);
+        let effort = Effort { run_rounds: 100, deciding_s: 4, ..task.effort };
+        let plan = plan(&Task { seed, effort, ..task }).unwrap();
+        assert!(plan.predicted.decided && plan.predicted.attainment.mean >= 0.9, "{seed}: {plan:?}");
+    }
+}

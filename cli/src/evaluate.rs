@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 pub(crate) use error::InputError;
-pub(crate) use plan::{MISSING_GAP_S, card, policy, trace};
+pub(crate) use plan::{MISSING_GAP_S, card, cards, policy, trace};
 
 use crate::output;
 

@@ -10,6 +10,7 @@ mod local;
 mod manifest;
 mod model;
 mod output;
+mod plan;
 mod profile;
 mod render;
 mod simulate;
@@ -39,6 +40,8 @@ enum Command {
     Evaluate(evaluate::Args),
     /// Tells what a service would do under a trace.
     Simulate(simulate::Args),
+    /// Tells how many workers of which parallel degree a service needs.
+    Plan(plan::Args),
     /// Prints the sessions of a known workload, as a trace.
     Workload(workload::Args),
     /// Checks a manifest.
@@ -65,6 +68,7 @@ fn main() -> ExitCode {
         Command::Bench(args) => bench::main(&args),
         Command::Evaluate(args) => evaluate::main(&args),
         Command::Simulate(args) => simulate::main(&args),
+        Command::Plan(args) => plan::main(&args),
         Command::Workload(args) => workload::main(&args),
         Command::Check(args) => check::main(&args),
         Command::Crd => crd::main(),

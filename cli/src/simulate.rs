@@ -1,7 +1,7 @@
 //! `ampd simulate`: what a service would do under a trace.
 
 mod compare;
-mod deployment;
+pub(crate) mod deployment;
 mod measured;
 mod report;
 mod sessions;
@@ -68,6 +68,7 @@ pub(crate) fn main(args: &Args) -> anyhow::Result<ExitCode> {
         policies: &deployment.policies,
         truth: &deployment.truth,
         model: &deployment.model,
+        prefill: None,
         slo: deployment.slo,
         trace: &trace,
         faults: &[],

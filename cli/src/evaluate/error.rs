@@ -94,6 +94,21 @@ pub(crate) enum InputError {
     /// A profile does not tell how much KV memory a worker has.
     #[error("spec.decode.engine.kvCache is needed with --profile: it says how many tokens a worker holds")]
     NoMemory,
+    /// A budget that is nowhere.
+    #[error("spec.accelerator.budget.max is not given: give --gpus, the most accelerators that may be used")]
+    NoBudget,
+    /// A workload that is not declared.
+    #[error("spec.workload.{field} is not given: declare the workload there, or give a --trace")]
+    NoWorkload {
+        /// What is missing.
+        field: &'static str,
+    },
+    /// What is neither a rate nor a factor.
+    #[error("--rate is {0:?}: it must be sessions a second, as 2.5, or a factor, as x2")]
+    Rate(String),
+    /// What cannot be planned.
+    #[error(transparent)]
+    Plan(#[from] ampd_planner::PlanError),
     /// A session without an arrival.
     #[error("session {0} of the trace has no arrival_s: give --rate, and arrivals are drawn")]
     NoArrival(usize),

@@ -57,6 +57,16 @@ pub(crate) fn card(name: &str) -> Result<Card, InputError> {
     })
 }
 
+/// The worker types of this name: one, or all that it begins on the accelerator of the first of them.
+pub(crate) fn cards(name: &str) -> Result<Vec<Card>, InputError> {
+    let first = card(name)?;
+    if first.name == name {
+        return Ok(vec![first]);
+    }
+    let family = |card: &Card| card.name.rsplit_once('/').map(|(family, _)| family);
+    Ok(CARDS.into_iter().filter(|card| family(card) == family(&first)).collect())
+}
+
 /// Reads a trace; `missing_gap_s` stands for think times that it does not tell.
 pub(crate) fn trace(path: &Path, missing_gap_s: f64) -> Result<Trace, InputError> {
     let text = std::fs::read(path).map_err(|source| InputError::Read { path: path.to_owned(), source })?;

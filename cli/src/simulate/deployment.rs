@@ -39,12 +39,7 @@ pub(super) fn of(args: &Args, service: &Service) -> Result<Deployment, InputErro
     let (engine, chunk) =
         if args.profile.is_some() { worker_engine(service, &model) } else { asked_engine(service) };
     cluster.engine = engine;
-    if let Some(tokens) = service.model.max_context_tokens {
-        cluster.max_context = cluster.max_context.min(u64::from(tokens));
-    }
-    if let Some(bytes) = service.decode.kv_cache {
-        cluster.kv_tokens = (bytes as f64 / cluster.kv_bytes_per_token) as u64;
-    }
+    bounded(&mut cluster, service);
     let policies = match &args.policy {
         Some(name) => {
             let first = policy(name)?.settings().into_iter().next();
@@ -56,8 +51,18 @@ pub(super) fn of(args: &Args, service: &Service) -> Result<Deployment, InputErro
     Ok(Deployment { cluster, policies, truth, model, slo })
 }
 
+/// Bounds a worker's context and memory as the manifest does.
+pub(crate) fn bounded(cluster: &mut Cluster, service: &Service) {
+    if let Some(tokens) = service.model.max_context_tokens {
+        cluster.max_context = cluster.max_context.min(u64::from(tokens));
+    }
+    if let Some(bytes) = service.decode.kv_cache {
+        cluster.kv_tokens = (bytes as f64 / cluster.kv_bytes_per_token) as u64;
+    }
+}
+
 /// The limits that the manifest asks for, and the most tokens of a local prefill in a step.
-fn asked_engine(service: &Service) -> (Engine, u32) {
+pub(crate) fn asked_engine(service: &Service) -> (Engine, u32) {
     let token_budget = service.decode.token_budget as u32;
     let engine = Engine {
         token_budget,
@@ -70,7 +75,7 @@ fn asked_engine(service: &Service) -> (Engine, u32) {
 }
 
 /// The same as a worker with this profile gives them to its engine, at the default of `--max-step`.
-fn worker_engine(service: &Service, model: &PerfModel) -> (Engine, u32) {
+pub(crate) fn worker_engine(service: &Service, model: &PerfModel) -> (Engine, u32) {
     let limits = |role: &Role| step_limits(model, MAX_STEP, role.token_budget, role.prefill_chunk);
     let (decode, prefill) = (limits(&service.decode), limits(&service.prefill));
     let token_budget = decode.token_budget as u32;
@@ -85,7 +90,7 @@ fn worker_engine(service: &Service, model: &PerfModel) -> (Engine, u32) {
 }
 
 /// As sidecars and workers decide: the manifest's rule with what goes with it. Local prefills are served by age.
-fn policies(service: &Service, chunk: u32) -> Result<Policies, InputError> {
+pub(crate) fn policies(service: &Service, chunk: u32) -> Result<Policies, InputError> {
     let routing = &service.routing;
     let kind: PolicyKind = routing.policy.as_str().parse()?;
     let config = PolicyConfig {
@@ -135,17 +140,29 @@ fn from_profile(
     cores: Option<u32>,
     service: &Service,
 ) -> Result<(Cluster, Truth, PerfModel), InputError> {
+    let profile = profile(path)?;
+    degrees(service, profile.theta, &profile.model)?;
+    let (cluster, truth) = measured(&profile, service)?;
+    let workers = (workers(&service.prefill), workers(&service.decode));
+    let cluster = Cluster { prefill_workers: workers.0, decode_workers: workers.1, cores, ..cluster };
+    Ok((cluster, truth, profile.perf))
+}
+
+/// Reads a profile.
+pub(crate) fn profile(path: &Path) -> Result<Profile, InputError> {
     let text =
         std::fs::read_to_string(path).map_err(|source| InputError::Read { path: path.to_owned(), source })?;
-    let profile =
-        Profile::from_json(&text).map_err(|source| InputError::Profile { path: path.to_owned(), source })?;
-    degrees(service, profile.theta, &profile.model)?;
+    Profile::from_json(&text).map_err(|source| InputError::Profile { path: path.to_owned(), source })
+}
+
+/// One prefill and one decode worker with a profile, and how long their steps take.
+pub(crate) fn measured(profile: &Profile, service: &Service) -> Result<(Cluster, Truth), InputError> {
     let Some(bytes) = service.decode.kv_cache else { return Err(InputError::NoMemory) };
     let truth = Truth::from_model(profile.perf.clone(), Corrections { noise: NOISE, ..Corrections::NONE })?;
     let transfer = profile.perf.transfer;
     let cluster = Cluster {
-        prefill_workers: workers(&service.prefill),
-        decode_workers: workers(&service.decode),
+        prefill_workers: 1,
+        decode_workers: 1,
         // What was measured is a transfer between two workers, wherever they are.
         workers_per_node: 1,
         kv_tokens: (bytes as f64 / transfer.bytes_per_token) as u64,
@@ -161,9 +178,9 @@ fn from_profile(
         },
         engine: Engine::default(),
         overhead_s: 0.0,
-        cores,
+        cores: None,
     };
-    Ok((cluster, truth, profile.perf))
+    Ok((cluster, truth))
 }
 
 fn workers(role: &Role) -> u32 {

@@ -4,4 +4,5 @@ mod check;
 mod evaluate;
 mod fetch;
 mod local;
+mod plan;
 mod profile;

@@ -1,4 +1,4 @@
-//! The results of an evaluation as a document, with plots, and as JSON.
+//! The results of an evaluation as a document, with plots, and as JSON; a plan as a plot.
 //!
 //! Pure: texts come out, whoever asks for them writes them somewhere. Equal results give equal texts.
 
@@ -9,5 +9,5 @@ mod results;
 
 pub use document::{document, summary};
 pub use json::json;
-pub use plots::{Plot, PlotError, plots};
+pub use plots::{Plot, PlotError, plan_plot, plots};
 pub use results::Results;

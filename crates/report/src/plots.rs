@@ -4,11 +4,13 @@ mod ablation;
 mod goodput;
 mod lines;
 mod panels;
+mod plan;
 mod style;
 
 use std::fmt::Display;
 
 use crate::Results;
+pub use plan::plan_plot;
 
 /// A plot.
 #[derive(Debug, Clone, PartialEq, Eq)]

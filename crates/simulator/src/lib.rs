@@ -14,4 +14,4 @@ pub mod trace;
 pub mod truth;
 pub mod workload;
 
-pub use sim::{Setup, SimulationError, simulate};
+pub use sim::{Setup, SimulationError, WorkerType, simulate};

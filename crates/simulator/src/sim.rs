@@ -35,7 +35,7 @@ use prefill::Prefill;
 use round::{Rounds, Session};
 use sidecar::Sidecar;
 
-pub use setup::{Setup, SimulationError};
+pub use setup::{Setup, SimulationError, WorkerType};
 
 /// A session counts as live for this long after its last round, seconds: nobody tells when a session is over.
 const LIVE_S: f64 = 10.0;
@@ -43,6 +43,8 @@ const LIVE_S: f64 = 10.0;
 /// Everything at one moment.
 struct Sim<'a> {
     setup: &'a Setup<'a>,
+    /// See [`Setup::prefill_speed`].
+    prefill_speed: f64,
     /// Sessions by arrival, as places in the trace.
     order: Vec<u32>,
     next_session: usize,

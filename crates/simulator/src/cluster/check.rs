@@ -73,6 +73,14 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// Checks a worker's KV memory.
+    pub(crate) fn check_memory(&self, field: &'static str, kv_tokens: u64) -> Result<(), ClusterError> {
+        let (least, tokens) = (u64::from(self.block_tokens), kv_tokens as f64);
+        number(field, tokens, kv_tokens >= least, "a block at least")
+    }
+}
+
 impl Policies {
     /// Checks the pace, and what is known when.
     ///

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{EvaluateError, Site, Split};
+use crate::workload::Demand;
 
 /// What a deployment could serve if work flowed like a fluid: prefill workers always compute full batches, decode workers
 /// always decode as many rows as the ITL objective and their memory allow, nothing waits, nothing is transferred, and the
@@ -22,33 +23,19 @@ pub struct Bound {
     pub split: Split,
 }
 
-/// What a mean session asks for, tokens.
-#[derive(Debug, Default)]
-struct Demand {
-    increments: f64,
-    pairs: f64,
-    /// Tokens that come from decode steps: a round's first one comes with its prefill.
-    steps: f64,
-    /// Sum of the contexts of those steps.
-    contexts: f64,
-}
-
 impl Bound {
     /// The bound of a cell.
     ///
     /// # Errors
     /// When its sessions cannot be drawn.
     pub fn of(site: &Site) -> Result<Self, EvaluateError> {
-        let demand = demand(site)?;
+        let demand = Demand::of(&site.cell.sample()?);
         let cluster = site.cell.cluster(Split { prefill: 0, decode: 1 })?;
-        let batch = f64::from(cluster.engine.prefill_budget);
-        let batch_s = site.truth.prefill_s(batch, batch * demand.pairs / demand.increments);
-        let prefill_s = demand.increments * batch_s / batch;
-        let context = demand.contexts / demand.steps.max(1.0);
-        let memory = (site.cell.card.kv_tokens as f64 / context.max(1.0)).floor();
+        let prefill_s = demand.prefill_s(&site.truth, f64::from(cluster.engine.prefill_budget));
+        let memory = (site.cell.card.kv_tokens as f64 / demand.context().max(1.0)).floor();
         let most = f64::from(cluster.engine.max_running).min(memory).max(1.0);
-        let rows = rows_at(site, context, most);
-        let decode_s = demand.steps * site.truth.decode_s(rows, context) / rows;
+        let rows = demand.rows(&site.truth, site.slo.itl_s, most);
+        let decode_s = demand.decode_s(&site.truth, rows);
         let workers = site.cell.workers();
         let rate = f64::from(workers) / (prefill_s + decode_s);
         let served = |prefill: u32| {
@@ -58,43 +45,6 @@ impl Bound {
         let split = Split { prefill, decode: workers - prefill };
         Ok(Self { rate, prefill_s, decode_s, rows, split })
     }
-}
-
-/// The most rows, up to `most`, with which a step is within the ITL objective; at least one.
-fn rows_at(site: &Site, context: f64, most: f64) -> f64 {
-    let (mut low, mut high) = (1.0, most);
-    if site.truth.decode_s(high, context) <= site.slo.itl_s {
-        return high;
-    }
-    while high - low > 1.0 {
-        let middle = f64::midpoint(low, high).floor();
-        if site.truth.decode_s(middle, context) <= site.slo.itl_s {
-            low = middle;
-        } else {
-            high = middle;
-        }
-    }
-    low
-}
-
-fn demand(site: &Site) -> Result<Demand, EvaluateError> {
-    let sample = site.cell.sample()?;
-    let count = sample.sessions.len() as f64;
-    let mut demand = Demand::default();
-    for session in &sample.sessions {
-        let mut context = 0.0_f64;
-        for round in &session.rounds {
-            let history = context.min(round.keep.map_or(f64::INFINITY, f64::from));
-            let (increment, output) = (f64::from(round.increment), f64::from(round.output));
-            let steps = output - 1.0;
-            demand.increments += increment / count;
-            demand.pairs += increment * (history + increment / 2.0) / count;
-            demand.steps += steps / count;
-            demand.contexts += steps * (history + increment + output / 2.0) / count;
-            context = history + increment + output;
-        }
-    }
-    Ok(demand)
 }
 
 #[cfg(test)]

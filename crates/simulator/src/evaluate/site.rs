@@ -102,6 +102,7 @@ impl Site {
             policies,
             truth: &self.truth,
             model: &self.model,
+            prefill: None,
             slo: self.slo,
             trace: &trace,
             faults,

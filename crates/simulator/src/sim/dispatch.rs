@@ -40,7 +40,7 @@ impl Sim<'_> {
             let budget = f64::from(self.setup.cluster.engine.prefill_budget);
             let busy_s = decode.model.share_s(f64::from(known), f64::from(round.prompt - known), budget);
             let Sidecar { signals, inflight, .. } = &mut self.sidecars[round.worker as usize];
-            let busy_s = busy_s * signals[worker as usize].ratio / decode.prefill_ratio;
+            let busy_s = busy_s * self.prefill_speed * signals[worker as usize].ratio / decode.prefill_ratio;
             inflight.sent(name.serial, u64::from(worker), busy_s, self.now_s);
         }
         let deadline_s =

@@ -40,13 +40,14 @@ impl Sim<'_> {
         }
     }
 
-    fn memory(&self) -> KvMemory {
-        KvMemory::new(self.setup.cluster.kv_tokens, self.setup.cluster.block_tokens)
+    fn memory(&self, kv_tokens: u64) -> KvMemory {
+        KvMemory::new(kv_tokens, self.setup.cluster.block_tokens)
     }
 
     fn prefill_lost(&mut self, worker: u32) {
         let window_s = self.setup.policies.signals.window_s;
-        let mut fresh = Prefill::new(self.memory(), window_s, self.setup.model.clone());
+        let of = self.setup.prefill_type();
+        let mut fresh = Prefill::new(self.memory(of.kv_tokens), window_s, of.model.clone());
         let lost = &mut self.prefills[worker as usize];
         (fresh.alive, fresh.epoch, fresh.slow) = (false, lost.epoch + 1, lost.slow);
         let lost = std::mem::replace(lost, fresh);
@@ -69,7 +70,8 @@ impl Sim<'_> {
     fn decode_lost(&mut self, worker: u32) {
         let cluster = self.setup.cluster;
         let window_s = self.setup.policies.signals.window_s;
-        let mut fresh = Decode::new(self.memory(), cluster.block_tokens, window_s, self.setup.model.clone());
+        let memory = self.memory(cluster.kv_tokens);
+        let mut fresh = Decode::new(memory, cluster.block_tokens, window_s, self.setup.model.clone());
         let lost = &mut self.decodes[worker as usize];
         (fresh.alive, fresh.epoch, fresh.slow) = (false, lost.epoch + 1, lost.slow);
         let lost = std::mem::replace(lost, fresh);

@@ -34,14 +34,15 @@ impl Sim<'_> {
         if parts.is_empty() {
             return;
         }
-        let noise = self.setup.truth.noise(&mut self.rng);
-        let seconds = self.setup.truth.prefill_s(tokens, pairs) * noise * prefill.slow * crowding;
+        let of = self.setup.prefill_type();
+        let noise = of.truth.noise(&mut self.rng);
+        let seconds = of.truth.prefill_s(tokens, pairs) * noise * prefill.slow * crowding;
         let history = (pairs / tokens - tokens / 2.0).max(0.0);
         prefill.step = Some(Step {
             started_s: self.now_s,
             seconds,
             predicted_s: prefill.model.prefill_s(history, tokens),
-            profiled_s: self.setup.model.prefill_s(history, tokens),
+            profiled_s: of.model.prefill_s(history, tokens),
             parts: parts.clone(),
         });
         let epoch = prefill.epoch;

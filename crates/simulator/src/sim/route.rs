@@ -98,7 +98,7 @@ impl Sim<'_> {
             windowed_ttft_s: signal.windowed_ttft_s,
             backlog_s: self.known_backlog_s(round.worker, worker as u32, others),
             cached_history: self.believed(round, worker as u32),
-            prefill_ratio: signal.ratio / own_ratio,
+            prefill_ratio: self.prefill_speed * signal.ratio / own_ratio,
             fresh: self.setup.policies.signals.ages.of(self.now_s - signal.at_s)
                 != ampd_scheduler::Freshness::Stale,
             ready: signal.alive && self.prefills[worker].kv.fits(u64::from(round.prompt)),

@@ -32,6 +32,17 @@ pub enum SimulationError {
     Until(f64),
 }
 
+/// A worker type: how long its steps take, and what it holds.
+#[derive(Clone, Copy)]
+pub struct WorkerType<'a> {
+    /// How long steps take.
+    pub truth: &'a Truth,
+    /// What the policies think how long steps take.
+    pub model: &'a PerfModel,
+    /// KV memory of a worker, tokens.
+    pub kv_tokens: u64,
+}
+
 /// One simulation.
 #[derive(Clone, Copy)]
 pub struct Setup<'a> {
@@ -43,6 +54,8 @@ pub struct Setup<'a> {
     pub truth: &'a Truth,
     /// What the policies think how long steps take.
     pub model: &'a PerfModel,
+    /// The prefill workers, where they are of another type than the decode workers, such as of another parallel degree.
+    pub prefill: Option<WorkerType<'a>>,
     /// The objectives.
     pub slo: Slo,
     /// The sessions; all have an arrival.
@@ -60,6 +73,9 @@ impl Setup<'_> {
         self.cluster.check()?;
         self.policies.check()?;
         cluster::faults_of(self.faults, self.cluster)?;
+        if let Some(prefill) = &self.prefill {
+            self.cluster.check_memory("prefill.kv_tokens", prefill.kv_tokens)?;
+        }
         let blocks = self.cluster.kv_tokens / u64::from(self.cluster.block_tokens);
         let kv_tokens = blocks * u64::from(self.cluster.block_tokens);
         self.trace.check(self.cluster.max_context, kv_tokens)?;
@@ -75,6 +91,19 @@ impl Setup<'_> {
             return Err(SimulationError::Until(self.until_s));
         }
         Ok(())
+    }
+
+    /// The type of the prefill workers.
+    pub(super) fn prefill_type(&self) -> WorkerType<'_> {
+        let same = WorkerType { truth: self.truth, model: self.model, kv_tokens: self.cluster.kv_tokens };
+        self.prefill.unwrap_or(same)
+    }
+
+    /// Prefill times of the prefill workers as a multiple of the decode workers', as workers tell them to sidecars.
+    pub(super) fn prefill_speed(&self) -> f64 {
+        let Some(prefill) = self.prefill else { return 1.0 };
+        let (theirs, own) = (prefill.model.reference().prefill_s, self.model.reference().prefill_s);
+        if theirs > 0.0 && own > 0.0 { theirs / own } else { 1.0 }
     }
 
     /// When the session at this place of the trace arrives, seconds.

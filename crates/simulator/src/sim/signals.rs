@@ -30,7 +30,7 @@ impl Sim<'_> {
         // A ratio of many steps hardly moves between two readings.
         if signals.calibration && self.now_s >= prefill.calibrated_s + signals.poll_s {
             prefill.calibrated_s = self.now_s;
-            prefill.model = self.setup.model.calibrated(&prefill.calibration);
+            prefill.model = self.setup.prefill_type().model.calibrated(&prefill.calibration);
         }
         let signal = &mut self.sidecars[sidecar as usize].signals[worker as usize];
         *signal = if prefill.alive {

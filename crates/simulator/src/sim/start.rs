@@ -20,9 +20,11 @@ impl<'a> Sim<'a> {
         let mut order: Vec<u32> = (0..setup.trace.sessions.len() as u32).collect();
         order.sort_by(|a, b| setup.arrival_s(*a).total_cmp(&setup.arrival_s(*b)));
         let window_s = setup.policies.signals.window_s;
-        let memory = || KvMemory::new(cluster.kv_tokens, cluster.block_tokens);
-        let decode = |_| Decode::new(memory(), cluster.block_tokens, window_s, setup.model.clone());
-        let prefill = |_| Prefill::new(memory(), window_s, setup.model.clone());
+        let memory = |kv_tokens| KvMemory::new(kv_tokens, cluster.block_tokens);
+        let decode =
+            |_| Decode::new(memory(cluster.kv_tokens), cluster.block_tokens, window_s, setup.model.clone());
+        let of = setup.prefill_type();
+        let prefill = |_| Prefill::new(memory(of.kv_tokens), window_s, of.model.clone());
         let sidecar = |_| Sidecar {
             signals: vec![Signal::default(); cluster.prefill_workers as usize],
             members: vec![Member::new(cluster.kv_tokens); cluster.decode_workers as usize],
@@ -42,6 +44,7 @@ impl<'a> Sim<'a> {
         let workers = cluster.prefill_workers + cluster.decode_workers;
         Self {
             setup,
+            prefill_speed: setup.prefill_speed(),
             sessions: vec![Session::default(); order.len()],
             order,
             next_session: 0,

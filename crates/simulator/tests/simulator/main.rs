@@ -7,3 +7,4 @@ mod evaluate;
 mod mutations;
 mod policies;
 mod queues;
+mod types;

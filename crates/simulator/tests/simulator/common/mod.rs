@@ -79,6 +79,7 @@ impl Bench {
             policies: &self.policies,
             truth: &self.truth,
             model: &self.model,
+            prefill: None,
             slo: self.slo,
             trace: &self.trace,
             faults: &self.faults,

@@ -33,6 +33,10 @@ pub fn order<S: AsRef<str>>(key: &str, members: &[S]) -> Vec<usize> {
     indices
 }
 
+/// Prefill workers that one sidecar follows: every worker is followed by as many sidecars, and what a sidecar reads does
+/// not grow with the cluster.
+pub const FOLLOWED: usize = 16;
+
 /// The at most `count` members that `follower` follows, such that over `followers` every member is followed by as many
 /// as any other, give or take one round of the deal.
 ///

@@ -30,6 +30,12 @@ struct Service {
     pods: BTreeMap<String, Said>,
 }
 
+impl Service {
+    fn is_of(&self, slo: &Slo) -> bool {
+        (self.slo.ttft, self.slo.itl) == (slo.ttft, slo.itl)
+    }
+}
+
 #[derive(Debug, Clone, Copy)]
 struct Said {
     at: Instant,
@@ -50,9 +56,10 @@ impl Said {
 }
 
 impl Measurements {
-    /// The last sum, while it is good.
-    pub(crate) fn fresh(&self, uid: &str, now: Instant) -> Option<Measured> {
-        let (at, measured) = self.0.lock().get(uid)?.sum?;
+    /// The last sum of rounds with these objectives, while it is good.
+    pub(crate) fn fresh(&self, uid: &str, slo: &Slo, now: Instant) -> Option<Measured> {
+        let services = self.0.lock();
+        let (at, measured) = services.get(uid).filter(|service| service.is_of(slo))?.sum?;
         (now.saturating_duration_since(at) < FRESH).then_some(measured)
     }
 
@@ -63,7 +70,7 @@ impl Measurements {
         let fresh = || Service { seen: now, sum: None, slo: *slo, pods: BTreeMap::new() };
         let service = services.entry(uid.into()).or_insert_with(fresh);
         service.seen = now;
-        if (service.slo.ttft, service.slo.itl) != (slo.ttft, slo.itl) {
+        if !service.is_of(slo) {
             *service = fresh();
         }
         service.pods.retain(|_, said| said.counts(now));
@@ -102,12 +109,14 @@ mod tests {
     fn a_sum_is_good_for_a_while_and_a_service_is_forgotten_later() {
         let (measurements, start) = (Measurements::default(), Instant::now());
         measurements.heard("a", &SLO, &told(&[("p", 4)]), start);
-        assert_eq!(measurements.fresh("a", start), None);
+        assert_eq!(measurements.fresh("a", &SLO, start), None);
         let sum = measurements.sum("a", (1, 1), start);
         assert_eq!((sum.rounds.rounds, sum.rounds.attained, sum.window_s), (4, 2, 300));
-        assert_eq!(measurements.fresh("a", start + Duration::from_secs(49)), Some(sum));
-        assert_eq!(measurements.fresh("a", start + FRESH), None);
-        assert_eq!(measurements.fresh("b", start), None);
+        let fresh = |uid, slo: &Slo, after| measurements.fresh(uid, slo, start + after);
+        assert_eq!(fresh("a", &SLO, Duration::from_secs(49)), Some(sum));
+        assert_eq!(fresh("a", &SLO, FRESH), None);
+        assert_eq!(fresh("a", &Slo { ttft: Duration::from_secs(1), ..SLO }, Duration::ZERO), None);
+        assert_eq!(fresh("b", &SLO, Duration::ZERO), None);
         measurements.heard("b", &SLO, &told(&[]), start + FORGOTTEN);
         assert_eq!(measurements.0.lock().len(), 1);
     }

@@ -86,7 +86,7 @@ async fn steps(resource: &AMPDService, context: &Context) -> Result<Duration, Fa
 
     let serving = observed.pods_of(Role::Decode).filter(|pod| is_ready(pod)).count();
     let (uid, asked_at) = (resource.uid().unwrap_or_default(), Instant::now());
-    let fresh = context.measurements.fresh(&uid, asked_at);
+    let fresh = context.measurements.fresh(&uid, &validated.service.slo, asked_at);
     // Those on their way out are asked as long as they can be, for what their last rounds were like.
     let ending =
         observed.pods_of(Role::Decode).any(|pod| pod.metadata.deletion_timestamp.is_some() && !is_over(pod));

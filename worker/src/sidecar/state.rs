@@ -33,10 +33,6 @@ use super::watch::members_every;
 use crate::protocol::{ControlClient, Deadlines};
 use crate::topology::{DecodeMember, PrefillMember, Topology};
 
-/// Prefill workers that one sidecar follows: every worker is followed by as many sidecars, and what a sidecar reads does
-/// not grow with the cluster.
-const FOLLOWED: usize = 16;
-
 /// The state of a sidecar.
 pub(super) struct Shared {
     pub config: Config,
@@ -156,7 +152,7 @@ impl Shared {
     pub(super) fn take_in(&self, topology: &Topology) {
         let decode: Vec<&str> = topology.decode.iter().map(|member| member.name.as_str()).collect();
         let prefill: Vec<&str> = topology.prefill.iter().map(|member| member.name.as_str()).collect();
-        let chosen = rendezvous::subset(self.own.name(), &decode, &prefill, FOLLOWED);
+        let chosen = rendezvous::subset(self.own.name(), &decode, &prefill, rendezvous::FOLLOWED);
         let followed: Vec<_> = chosen.into_iter().map(|index| topology.prefill[index].clone()).collect();
         let before = self.followed.load_full();
         for gone in before.iter().filter(|worker| followed.iter().all(|other| other.name != worker.name)) {

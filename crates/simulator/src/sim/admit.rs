@@ -49,9 +49,9 @@ impl Sim<'_> {
             let with = model.decode_s(rows + f64::from(member.bound), member.mean_context);
             member.step_s * with / model.decode_s(rows, member.mean_context)
         }));
-        let alive = (0..sidecar.signals.len()).filter(|worker| sidecar.signals[*worker].alive);
+        let alive = sidecar.followed.iter().filter(|worker| sidecar.signals[**worker as usize].alive);
         let others = self.others(home);
-        let mut waits = alive.map(|worker| self.known_backlog_s(home, worker as u32, others)).peekable();
+        let mut waits = alive.map(|worker| self.known_backlog_s(home, *worker, others)).peekable();
         let prefill_wait_s = if waits.peek().is_some() {
             least(&mut waits)
         } else {

@@ -1,6 +1,6 @@
 //! The decision where a round's prefill runs: the inputs of the scheduler's policy, as a sidecar has them.
 
-use ampd_scheduler::{Costs, Decision, Decoding, LocalPrefill, PrefillLoad, RouteInput, Target};
+use ampd_scheduler::{Costs, Decoding, LocalPrefill, PrefillLoad, RouteInput, Target};
 
 use super::Sim;
 use super::events::RoundRef;
@@ -13,15 +13,16 @@ impl Sim<'_> {
         let Some(round) = self.rounds.get(name).cloned() else { return };
         // A round that starts over goes on where it is: its tokens are wanted at once.
         let again = round.first_token_s.is_some();
-        let target = if again { Target::Local } else { self.decide(name, &round).target };
-        match target {
-            Target::Local => self.go_local(name),
-            Target::Remote(worker) => self.go_remote(name, &round, worker as u32),
+        let place = if again { Place::Local } else { self.decide(name, &round) };
+        if let Place::Remote(worker) = place {
+            self.go_remote(name, &round, worker);
+        } else {
+            self.go_local(name);
         }
     }
 
     /// Asks the policy.
-    fn decide(&mut self, name: RoundRef, round: &Round) -> Decision {
+    fn decide(&mut self, name: RoundRef, round: &Round) -> Place {
         let mut scratch = std::mem::take(&mut self.scratch);
         self.decoding(round.worker, &mut scratch.decoding);
         self.locals(round.worker, &mut scratch.waiting);
@@ -34,12 +35,12 @@ impl Sim<'_> {
         self.scratch = scratch;
         let place = match decision.target {
             Target::Local => Place::Local,
-            Target::Remote(worker) => Place::Remote(worker as u32),
+            Target::Remote(index) => Place::Remote(self.sidecars[round.worker as usize].followed[index]),
         };
         if let Some(round) = self.rounds.get_mut(name) {
             round.decided(place, &decision);
         }
-        decision
+        place
     }
 
     fn input<'a>(&'a self, round: &Round, scratch: &'a super::Scratch) -> RouteInput<'a> {
@@ -63,7 +64,8 @@ impl Sim<'_> {
     fn probe(&mut self, round: &Round, scratch: &super::Scratch) -> bool {
         let best = Costs::ranked(&self.input(round, scratch), self.setup.policies.signals.probes);
         for index in &best {
-            self.read_signal(round.worker, *index as u32);
+            let worker = self.sidecars[round.worker as usize].followed[*index];
+            self.read_signal(round.worker, worker);
         }
         !best.is_empty()
     }
@@ -89,19 +91,22 @@ impl Sim<'_> {
         }));
     }
 
-    /// The prefill workers as the sidecar of the round's worker knows them.
+    /// The prefill workers that the sidecar of the round's worker follows, as it knows them.
     fn loads(&self, round: &Round, others: f64, into: &mut Vec<PrefillLoad>) {
         let sidecar = &self.sidecars[round.worker as usize];
         let own_ratio = self.decodes[round.worker as usize].prefill_ratio;
         into.clear();
-        into.extend(sidecar.signals.iter().enumerate().map(|(worker, signal)| PrefillLoad {
-            windowed_ttft_s: signal.windowed_ttft_s,
-            backlog_s: self.known_backlog_s(round.worker, worker as u32, others),
-            cached_history: self.believed(round, worker as u32),
-            prefill_ratio: self.prefill_speed * signal.ratio / own_ratio,
-            fresh: self.setup.policies.signals.ages.of(self.now_s - signal.at_s)
-                != ampd_scheduler::Freshness::Stale,
-            ready: signal.alive && self.prefills[worker].kv.fits(u64::from(round.prompt)),
+        into.extend(sidecar.followed.iter().map(|&worker| {
+            let signal = &sidecar.signals[worker as usize];
+            PrefillLoad {
+                windowed_ttft_s: signal.windowed_ttft_s,
+                backlog_s: self.known_backlog_s(round.worker, worker, others),
+                cached_history: self.believed(round, worker),
+                prefill_ratio: self.prefill_speed * signal.ratio / own_ratio,
+                fresh: self.setup.policies.signals.ages.of(self.now_s - signal.at_s)
+                    != ampd_scheduler::Freshness::Stale,
+                ready: signal.alive && self.prefills[worker as usize].kv.fits(u64::from(round.prompt)),
+            }
         }));
     }
 

@@ -1,6 +1,6 @@
 //! What a sidecar knows of the workers: signals of some age, and its own dispatches.
 
-use ampd_scheduler::{BindCandidate, InFlight, MoveCandidate};
+use ampd_scheduler::{BindCandidate, InFlight, MoveCandidate, rendezvous};
 
 /// The load of a prefill worker as last read.
 #[derive(Debug, Clone, Copy)]
@@ -42,12 +42,30 @@ pub(super) struct Member {
 /// The sidecar.
 #[derive(Debug)]
 pub(super) struct Sidecar {
-    /// Of the prefill workers.
+    /// Of the prefill workers; of those that it does not follow nothing is ever read.
     pub signals: Vec<Signal>,
+    /// The prefill workers that it follows, and sends to.
+    pub followed: Vec<u32>,
     /// Of the decode workers; this sidecar binds the sessions whose home it is.
     pub members: Vec<Member>,
     /// By the round's serial.
     pub inflight: InFlight<u64>,
+}
+
+/// The prefill workers that each sidecar follows, as in production.
+pub(super) fn followed(prefill_workers: u32, sidecars: u32) -> Vec<Vec<u32>> {
+    let names =
+        |kind: &str, count: u32| -> Vec<String> { (0..count).map(|n| format!("{kind}-{n}")).collect() };
+    let (workers, sidecars) = (names("prefill", prefill_workers), names("sidecar", sidecars));
+    let follow = |sidecar: &String| {
+        let mut chosen: Vec<u32> = rendezvous::subset(sidecar, &sidecars, &workers, rendezvous::FOLLOWED)
+            .into_iter()
+            .map(|worker| worker as u32)
+            .collect();
+        chosen.sort_unstable();
+        chosen
+    };
+    sidecars.iter().map(follow).collect()
 }
 
 impl Member {

@@ -5,9 +5,10 @@ use super::sidecar::{Member, Sidecar, Signal};
 use super::{LIVE_S, Sim};
 
 impl Sim<'_> {
-    /// A sidecar reads all workers, and lets in who waited for better news.
+    /// A sidecar reads the workers that it follows, and lets in who waited for better news.
     pub(super) fn poll(&mut self, sidecar: u32) {
-        for worker in 0..self.prefills.len() as u32 {
+        for place in 0..self.sidecars[sidecar as usize].followed.len() {
+            let worker = self.sidecars[sidecar as usize].followed[place];
             self.read_signal(sidecar, worker);
         }
         if self.setup.policies.signals.calibration {

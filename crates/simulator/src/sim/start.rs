@@ -9,7 +9,7 @@ use super::links::Transfers;
 use super::prefill::Prefill;
 use super::round::{Rounds, Session};
 use super::setup::Setup;
-use super::sidecar::{Member, Sidecar, Signal};
+use super::sidecar::{Member, Sidecar, Signal, followed};
 use super::{Scratch, Sim};
 use crate::random::stream;
 use crate::report::Run;
@@ -25,8 +25,9 @@ impl<'a> Sim<'a> {
             |_| Decode::new(memory(cluster.kv_tokens), cluster.block_tokens, window_s, setup.model.clone());
         let of = setup.prefill_type();
         let prefill = |_| Prefill::new(memory(of.kv_tokens), window_s, of.model.clone());
-        let sidecar = |_| Sidecar {
+        let sidecar = |followed| Sidecar {
             signals: vec![Signal::default(); cluster.prefill_workers as usize],
+            followed,
             members: vec![Member::new(cluster.kv_tokens); cluster.decode_workers as usize],
             inflight: InFlight::default(),
         };
@@ -54,7 +55,10 @@ impl<'a> Sim<'a> {
             rounds: Rounds::default(),
             decodes: (0..cluster.decode_workers).map(decode).collect(),
             prefills: (0..cluster.prefill_workers).map(prefill).collect(),
-            sidecars: (0..cluster.decode_workers).map(sidecar).collect(),
+            sidecars: followed(cluster.prefill_workers, cluster.decode_workers)
+                .into_iter()
+                .map(sidecar)
+                .collect(),
             transfers: Transfers::new(cluster.links, workers.div_ceil(cluster.workers_per_node)),
             held: vec![Vec::new(); cluster.decode_workers as usize],
             run: Run::default(),

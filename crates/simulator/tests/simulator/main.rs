@@ -4,6 +4,7 @@ mod bad_input;
 mod common;
 mod conserves;
 mod evaluate;
+mod followed;
 mod mutations;
 mod policies;
 mod queues;

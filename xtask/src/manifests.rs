@@ -12,8 +12,12 @@ pub(crate) const CAN_RUN: bool = cfg!(all(target_os = "linux", target_arch = "x8
 /// The oldest and the newest Kubernetes that it is for.
 const VERSIONS: [&str; 2] = ["1.33", "1.37"];
 /// Values with which the chart is rendered: as it is, and with whatever is off by default.
-const VALUES: [&[&str]; 2] =
-    [&[], &["--set=watchNamespace=team,hubEndpoint=http://hub,serviceMonitor.enabled=true"]];
+const VALUES: [&[&str]; 2] = [
+    &[],
+    &[
+        "--set=watchNamespace=team,hubEndpoint=http://hub,serviceMonitor.enabled=true,prometheusRule.enabled=true",
+    ],
+];
 const CHART: &str = "charts/ampd";
 
 /// Lints the chart, and checks everything that is rendered. The program `ampd` has been built.

@@ -68,7 +68,7 @@ fn kv(free: u32) -> Vec<Value> {
 
 /// At `minute`, with these series, so many alerts of the name fire.
 fn case(name: &str, series: &[Value], minute: u32, firing: u32) -> (u32, Value) {
-    let expr = format!(r#"count(ALERTS{{alertname="{name}",alertstate="firing",{SERVICE}}}) or vector(0)"#);
+    let expr = format!(r#"count(ALERTS{{alertname="{name}",alertstate="firing"}}) or vector(0)"#);
     let case = json!({
         "name": format!("{name} at {minute}"),
         "interval": "1m",
@@ -130,21 +130,51 @@ fn cases() -> Vec<(u32, Value)> {
     ]
 }
 
-#[test]
-fn alerts_fire_when_they_are_to_and_else_do_not() {
-    if program().is_none() {
-        return skipped("AMPD_PROMETHEUS");
-    }
-    let (folder, groups) = (tempfile::tempdir().unwrap(), groups());
+/// The operator's alerts, of the chart.
+fn of_operator() -> Vec<(u32, Value)> {
+    let series = |metric: &str, labels: &str, values: &str| {
+        let comma = if labels.is_empty() { "" } else { "," };
+        json!({"series": format!(r#"{metric}{{namespace="NAMESPACE"{comma}{labels}}}"#), "values": values})
+    };
+    let reconciles = |ok: u32, failed: u32| {
+        let of = |outcome: &str, count: u32| {
+            let labels = format!(r#"outcome="{outcome}""#);
+            series("ampd_operator_reconciles_total", &labels, &format!("0+{count}x100"))
+        };
+        vec![of("ok", ok), of("ApiUnavailable", failed)]
+    };
+    let last = |values: &str| {
+        let success = series("ampd_operator_last_success_timestamp_seconds", r#"pod="a""#, values);
+        [success, series("ampd_operator_objects", r#"kind="AMPDService""#, "3x100")]
+    };
+    let leader = |pod: &str, leads: u32| {
+        series("ampd_operator_leader", &format!(r#"pod="{pod}""#), &format!("{leads}x100"))
+    };
+    let [fails, stands, absent] = ["AMPDOperatorFails", "AMPDOperatorStands", "AMPDOperatorAbsent"];
+    vec![
+        case(fails, &reconciles(10, 10), 30, 1),
+        case(fails, &reconciles(10, 1), 30, 0),
+        case(stands, &last("0x100"), 50, 1),
+        case(stands, &last("0+60x100"), 50, 0),
+        case(stands, &last("0x100")[..1], 50, 0),
+        case(absent, &[leader("a", 0), leader("b", 0)], 20, 1),
+        case(absent, &[], 20, 1),
+        case(absent, &[leader("a", 0), leader("b", 1)], 20, 0),
+    ]
+}
+
+/// Checks the rules, and that each alert fires and does not as the cases say; each has cases of both, and a runbook.
+fn hold(groups: &Value, cases: Vec<(u32, Value)>) {
+    let folder = tempfile::tempdir().unwrap();
     let rules = folder.path().join("rules.json");
     std::fs::write(&rules, json!({"groups": groups}).to_string()).unwrap();
     let (fine, told) = promtool(&["check", "rules", "--lint-fatal"], &rules);
     assert!(fine, "{told}");
 
-    let cases = cases();
-    let alerts = groups.as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
-    let names: Vec<&str> = alerts.filter_map(|rule| rule["alert"].as_str()).collect();
-    for name in &names {
+    let runbooks = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/runbooks"));
+    let rules = groups.as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap());
+    for alert in rules.filter(|rule| rule["alert"].is_string()) {
+        let name = alert["alert"].as_str().unwrap();
         let of = |firing: bool| {
             cases.iter().any(|(_, case)| {
                 let expected = &case["promql_expr_test"][0]["exp_samples"][0]["value"];
@@ -152,7 +182,10 @@ fn alerts_fire_when_they_are_to_and_else_do_not() {
             })
         };
         assert!(of(true) && of(false), "{name} has no case in which it fires, or none in which it does not");
+        let url = alert["annotations"]["runbook_url"].as_str().unwrap();
+        assert!(runbooks.join(url.rsplit('/').next().unwrap()).is_file(), "{url} is not there");
     }
+
     // What takes days is looked at less often.
     let (long, short): (Vec<_>, Vec<_>) = cases.into_iter().partition(|(minute, _)| *minute > LONG);
     for (interval, cases) in [("1m", short), ("10m", long)] {
@@ -163,12 +196,22 @@ fn alerts_fire_when_they_are_to_and_else_do_not() {
         let (fine, told) = promtool(&["test", "rules"], &tests);
         assert!(fine, "{told}");
     }
+}
 
-    // Each has a runbook that is there.
-    let docs = Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/runbooks"));
-    for rule in groups.as_array().unwrap().iter().flat_map(|group| group["rules"].as_array().unwrap()) {
-        let Some(url) = rule["annotations"]["runbook_url"].as_str() else { continue };
-        let file = docs.join(url.rsplit('/').next().unwrap());
-        assert!(file.is_file(), "{url} is not there");
+#[test]
+fn alerts_on_a_service_fire_when_they_are_to_and_else_do_not() {
+    if program().is_none() {
+        return skipped("AMPD_PROMETHEUS");
     }
+    hold(&groups(), cases());
+}
+
+#[test]
+fn alerts_on_the_operator_fire_when_they_are_to_and_else_do_not() {
+    if program().is_none() {
+        return skipped("AMPD_PROMETHEUS");
+    }
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts/ampd/files/operator-rules.yaml");
+    let rules: Value = serde_saphyr::from_str(&std::fs::read_to_string(file).unwrap()).unwrap();
+    hold(&rules["groups"], of_operator());
 }

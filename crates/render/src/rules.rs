@@ -32,6 +32,10 @@ const BURNS: [Burn; 4] = [
 /// All of these windows.
 const WINDOWS: [&str; 7] = ["5m", "30m", "1h", "2h", "6h", "1d", "3d"];
 
+/// Signals that come through a Prometheus server are as old as its scrapes are apart, and a sidecar's own age of them is
+/// scraped as seldom.
+const SCRAPES_S: u64 = 30;
+
 /// The least error budget that alerts count with, so that a target of 100 % does not make every missed round an alert.
 const LEAST_BUDGET: f64 = 0.001;
 
@@ -52,6 +56,8 @@ struct Rules {
     service: String,
     /// The share of rounds that may miss the objectives.
     budget: f64,
+    /// The age of a load signal that is too old, seconds.
+    stale_s: u64,
 }
 
 impl Rules {
@@ -139,9 +145,13 @@ impl Rules {
             ),
             self.alert(
                 ("AMPDSignalsStale", "signals-stale"),
-                &format!("max by (sidecar, worker) ({}) > 10", self.series("ampd_signal_age_seconds", "")),
+                &format!(
+                    "max by (sidecar, worker) ({}) > {}",
+                    self.series("ampd_signal_age_seconds", ""),
+                    self.stale_s
+                ),
                 ("2m", "warning"),
-                "A sidecar has had no load signal of a prefill worker for over 10 s, so that it decides without.",
+                "A sidecar has had no load signal of a prefill worker for longer than it holds one.",
             ),
             self.alert(
                 ("AMPDWorkerNotReady", "worker-not-ready"),
@@ -171,6 +181,7 @@ pub(crate) fn prometheus_rule(input: &Input<'_>) -> Value {
     let rules = Rules {
         service: format!("{}/{name}", input.service.namespace),
         budget: (1.0 - input.service.slo.target).max(LEAST_BUDGET),
+        stale_s: input.service.routing.window.as_secs() + SCRAPES_S,
     };
     let records = WINDOWS.map(|window| rules.record(window));
     let mut alerts: Vec<Value> = BURNS.iter().map(|burn| rules.burn(burn)).collect();

@@ -88,7 +88,7 @@ async fn the_release_is_upgraded_tested_and_rolled_back_while_a_service_serves()
             ("replicas", "none"),
             ("certificateLifetime", "999d"),
             ("clusterDomain", "no domain"),
-            ("log.filter", "info=much"),
+            ("log.filter", "so much"),
         ] {
             let set = format!("--set={name}={value}");
             let refused = helm(&[&upgrade[..], &[&set]].concat()).unwrap_err().to_string();

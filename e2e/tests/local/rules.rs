@@ -118,8 +118,9 @@ fn cases() -> Vec<(u32, Value)> {
         case("AMPDRoundsTurnedAway", &rounds(90, 10, 0, 0), 20, 0),
         case("AMPDRemotePrefillsFail", &fallbacks, 20, 1),
         case("AMPDRemotePrefillsFail", &decided, 20, 0),
-        case("AMPDSignalsStale", &age("30x60"), 10, 1),
-        case("AMPDSignalsStale", &age("0.1x60"), 10, 0),
+        case("AMPDSignalsStale", &age("60x60"), 10, 1),
+        // As old as those that a Prometheus server scraped.
+        case("AMPDSignalsStale", &age("15x60"), 10, 0),
         case("AMPDWorkerNotReady", &[series("ampd_worker_ready", r#"worker="d""#, "0x60")], 20, 1),
         // A model may take a while to load.
         case("AMPDWorkerNotReady", &[series("ampd_worker_ready", r#"worker="d""#, "0x10 1x60")], 20, 0),

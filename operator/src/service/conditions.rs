@@ -127,18 +127,23 @@ fn role(validated: &Validated, observed: &Observed, plan: &Plan, role: Role) -> 
         let reason = trouble.map_or(STARTING, |trouble| trouble.reason);
         return Verdict::new(Holds::False, reason, numbers + &words);
     }
-    // What is there serves, whatever becomes of what is to take its place.
+    progress(&count, &numbers, &words)
+}
+
+/// What becomes of a role of which enough pods are ready. What is there serves, whatever becomes of what is to take its place.
+fn progress(count: &Count, numbers: &str, words: &str) -> Verdict {
     match count.updated {
         None => {
             let message = format!("{numbers}; the cluster is taking in the last change{words}");
             Verdict::new(Holds::True, ROLLING, message)
         }
-        Some(updated) if updated < count.desired => {
+        Some(updated) if updated < count.desired.max(count.replicas) => {
             let message = format!("{numbers}, {updated} are of the newest template{words}");
             Verdict::new(Holds::True, ROLLING, message)
         }
         Some(_) if count.replicas > count.desired => {
-            let message = format!("{numbers}; {} are on their way out", count.replicas - count.desired);
+            let message =
+                format!("{numbers}; {} are on their way out{words}", count.replicas - count.desired);
             Verdict::new(Holds::True, SCALING_DOWN, message)
         }
         Some(_) => Verdict::new(Holds::True, AS_EXPECTED, numbers),
@@ -240,6 +245,26 @@ mod tests {
         };
         assert_eq!((counted(3, 3), counted(4, 3)), (Some(2), None));
         assert_eq!(updated_replicas(&Deployment::default()), None);
+    }
+
+    #[test]
+    fn pods_too_many_are_on_their_way_out_only_if_all_are_of_the_newest_template() {
+        let told = |replicas, updated| {
+            let count = Count { desired: 2, replicas, ready: 2, updated };
+            progress(&count, "numbers", "; pod x: words")
+        };
+        for (replicas, updated, reason, words) in [
+            (2, Some(2), AS_EXPECTED, false),
+            (3, Some(3), SCALING_DOWN, true),
+            // A pod of the new template beside all of the present ones, and the last one of those.
+            (3, Some(1), ROLLING, true),
+            (3, Some(2), ROLLING, true),
+            (2, None, ROLLING, true),
+        ] {
+            let verdict = told(replicas, updated);
+            assert_eq!((verdict.holds, verdict.reason), (Holds::True, reason), "{replicas} {updated:?}");
+            assert_eq!(verdict.message.contains("pod x: words"), words, "{}", verdict.message);
+        }
     }
 
     #[test]

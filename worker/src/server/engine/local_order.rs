@@ -55,14 +55,19 @@ impl LocalOrder {
         };
         let mut ahead: Vec<WaitingPrefill> = Vec::new();
         let mut others: Vec<(Waiting, WaitingPrefill)> = Vec::new();
+        let mut last_tokens: Vec<Waiting> = Vec::new();
         for prefill in prefills.iter() {
-            match waits(prefill) {
-                Some(arrived) => others.push((self.known(prefill.round, arrived), *prefill)),
-                None => ahead.push(*prefill),
+            if let Some(arrived) = waits(prefill) {
+                others.push((self.known(prefill.round, arrived), *prefill));
+            } else {
+                ahead.push(*prefill);
+                // Its turn has come, and whom it passed over is seen when it has its token.
+                last_tokens.extend(self.waiting.iter().filter(|known| known.round == prefill.round));
             }
         }
         others.sort_by_key(|(waiting, _)| waiting.arrived.at);
-        self.waiting = others.iter().map(|(waiting, _)| *waiting).collect();
+        self.waiting = others.iter().map(|(waiting, _)| *waiting).chain(last_tokens).collect();
+        self.waiting.sort_by_key(|waiting| waiting.arrived.at);
         let tasks: Vec<QueuedTask> = others
             .iter()
             .take(Order::SLACK.looks_at())
@@ -143,6 +148,15 @@ mod tests {
         let prompts = [(1, 100, 50), (2, 100, 40), (3, 100, 9000)];
         assert_eq!(arrange(&mut LocalOrder::default(), &prompts, &[3]), [3, 1, 2]);
         assert_eq!(arrange(&mut LocalOrder::default(), &prompts, &[]), [1, 2, 3]);
+    }
+
+    #[test]
+    fn whoever_is_down_to_a_last_token_has_passed_the_others_too() {
+        let mut order = LocalOrder::default();
+        assert_eq!(arrange(&mut order, &[(0, 5000, 2000), (1, 40, 5)], &[]), [1, 0]);
+        assert_eq!(arrange(&mut order, &[(0, 5000, 2000), (1, 1, 10)], &[]), [1, 0]);
+        order.served(RoundId(1));
+        assert_eq!(order.waiting.iter().map(|waiting| waiting.postponed).collect::<Vec<_>>(), [1]);
     }
 
     /// Short prompts come for ever, each of them before the long one would be on time.
